@@ -67,15 +67,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Destroy { generation, options } => (options, KeyRequest::Destroy(*generation)),
     };
     let settings = config::shard::read(&options.config)?.settings;
+    let id = new_request_id(&SystemEntropy);
+    let id = id.map_err(|error| Failure::new(Exit::Unavailable, error))?.to_string();
     if let Command::Take { keyring, .. } = &arguments.command {
         settings.give_keyring(keyring).map_err(serve::shard::error)?;
     }
-    let id = new_request_id(&SystemEntropy);
-    let id = id.map_err(|error| Failure::new(Exit::Unavailable, error))?.to_string();
     let within = Duration::from_secs(options.wait_s);
     let asked = serve::block_on(async {
         settings.ask_about_keys(id, request, within).await.map_err(serve::shard::error)
     });
+    if matches!(arguments.command, Command::Take { .. }) {
+        // The shard has removed it, or will not have it any more.
+        settings.take_back_keyring().map_err(serve::shard::error)?;
+    }
     match asked? {
         Some(generations) => options.show(&generations),
         None => Err(Failure::said(

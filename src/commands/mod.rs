@@ -146,11 +146,11 @@ enum ShardCommand {
         /// region since
         #[arg(long, conflicts_with = "erasures")]
         accept_erasures_unknown: bool,
-        /// Where the file next to the last checkpoint is lost: accept that the given copies may lack
-        /// people who have moved to another region since. They come back, and both regions take writes
-        /// of them
-        #[arg(long, requires = "erasures")]
-        accept_moves_unknown: bool,
+        /// Where the file next to the last checkpoint is lost: accept that the given copies may be old.
+        /// People come back who were erased since a copy was made, or have moved to another region; of
+        /// the latter, both regions take writes
+        #[arg(long, conflicts_with = "accept_erasures_unknown")]
+        accept_old_copies: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -182,11 +182,11 @@ enum ShardCommand {
         /// another region since
         #[arg(long, conflicts_with = "erasures")]
         accept_erasures_unknown: bool,
-        /// Where the file next to the last checkpoint is lost: accept that the given copies may lack
-        /// people who have moved to another region since. They come back, and both regions take writes
-        /// of them
-        #[arg(long, requires = "erasures")]
-        accept_moves_unknown: bool,
+        /// Where the file next to the last checkpoint is lost: accept that the given copies may be old.
+        /// People come back who were erased since a copy was made, or have moved to another region; of
+        /// the latter, both regions take writes
+        #[arg(long, conflicts_with = "accept_erasures_unknown")]
+        accept_old_copies: bool,
         #[command(flatten)]
         config: Config,
     },
@@ -269,11 +269,11 @@ pub(crate) fn main() -> ExitCode {
                 from,
                 erasures,
                 accept_erasures_unknown: unknown,
-                accept_moves_unknown: moves,
+                accept_old_copies: old,
                 json,
                 config,
             } => {
-                let erasures = known(erasures, unknown, moves);
+                let erasures = known(erasures, unknown, old);
                 serve::backup::restore(&config.config, &from, &erasures, json)
             }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
@@ -282,10 +282,10 @@ pub(crate) fn main() -> ExitCode {
             ShardCommand::Recover {
                 erasures,
                 accept_erasures_unknown: unknown,
-                accept_moves_unknown: moves,
+                accept_old_copies: old,
                 config,
                 ..
-            } => serve::shard::recover(&config.config, &known(erasures, unknown, moves)),
+            } => serve::shard::recover(&config.config, &known(erasures, unknown, old)),
         },
         Command::Shard(ShardArguments { config, command: None }) => {
             // clap requires it.
@@ -320,8 +320,8 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Where it stands who was erased.
-fn known(files: Vec<PathBuf>, unknown: bool, moves_unknown: bool) -> Erasures {
-    match (unknown, moves_unknown) {
+fn known(files: Vec<PathBuf>, unknown: bool, old_copies: bool) -> Erasures {
+    match (unknown, old_copies) {
         (true, _) => Erasures::Unknown,
         (false, true) => Erasures::Copies(files),
         (false, false) => Erasures::Known(files),

@@ -8,7 +8,7 @@ use ::shard::{
 use link::ops::logging::Level;
 use serde_json::{Value, json};
 
-use super::shard::error;
+use super::shard::{erased_again, error};
 use super::{block_on, outside, start_logs};
 use crate::config;
 use crate::error::{Exit, Failure};
@@ -152,21 +152,22 @@ pub(crate) fn restore(
     let outside = outside(config.store.backend());
     let (settings, map, annex) = (&config.settings, &config.map, &config.annex);
     let restored = ::shard::restore(settings, map, annex, &outside, file, erasures);
-    let Restored { backup, old_head: (log, size), erased_again, origin, vkey } =
+    let Restored { backup, old_head: (log, size), again, origin, vkey } =
         restored.map_err(|wrong| named(fetched.as_ref(), wrong))?;
     if as_json {
         return terminal::say(json!({
             "backup": shown(&backup, &from.display().to_string()),
             "old_head": { "origin": log, "entries": size },
-            "erased_again": erased_again, "origin": origin, "vkey": vkey,
+            "erased_again": again.erased, "arrivals_erased": again.arrivals,
+            "arrivals_left": again.arrivals_left, "origin": origin, "vkey": vkey,
         }));
     }
     terminal::say(format!(
         "{}\nthe newest head that is known of the log before is {log}, {size} entries: what is in \
-         it and not in the backup is lost\n{erased_again} people, or collections of people, of \
-         the backup were erased after it, and are erased again\nthe log {origin} begins, with a RESTORE entry\nits public key, \
+         it and not in the backup is lost\n{}\nthe log {origin} begins, with a RESTORE entry\nits public key, \
          for your auditors; keep the old one too:\n{vkey}",
-        described(&backup)
+        described(&backup),
+        erased_again(&again)
     ))
 }
 

@@ -258,7 +258,7 @@ pub(crate) fn recover(path: &Path, erasures: &Erasures) -> Result<(), Failure> {
     let _closed = link::host::sandbox::close_memory();
     let outside = outside(config.store.backend());
     let done = shard::recover(&config.settings, &config.map, &config.annex, &outside, erasures);
-    let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
+    let shard::Recovered { signed, found, again, origin, vkey } = done.map_err(error)?;
     let signed = match signed {
         Some((log, size)) => format!("the log {log} ends: {size} entries were signed"),
         None => "a log ends, and its last signed checkpoint is lost".to_owned(),
@@ -268,9 +268,27 @@ pub(crate) fn recover(path: &Path, erasures: &Erasures) -> Result<(), Failure> {
         None => "the store has no entries of it".to_owned(),
     };
     terminal::say(format!(
-        "{signed}\n{found}\nthe log {origin} begins, and its GENESIS names the old head\nits \
-         public key, for your auditors; keep the old one too:\n{vkey}"
+        "{signed}\n{found}\n{}\nthe log {origin} begins, and its GENESIS names the old head\nits \
+         public key, for your auditors; keep the old one too:\n{vkey}",
+        erased_again(&again)
     ))
+}
+
+/// What a restore or a recovery has erased again.
+pub(crate) fn erased_again(again: &shard::ErasedAgain) -> String {
+    let shard::ErasedAgain { erased, arrivals, arrivals_left } = again;
+    let mut text = format!(
+        "{erased} people, or collections of people, were erased before, and are erased again\n{arrivals} \
+         people were arriving from other regions: what had come is erased, and their old homes copy them \
+         again"
+    );
+    if *arrivals_left > 0 {
+        let left = format!(
+            "\n{arrivals_left} more have rows that do not read back: what had come is left, unseen"
+        );
+        text.push_str(&left);
+    }
+    text
 }
 
 /// The failure of a process whose shard ended with this error.

@@ -117,6 +117,7 @@ fn a_backup_in_a_bucket_is_restored_and_equals_the_log() {
     let options = options(Some(&server.url()), &server.url());
     under_writers(&options, true, |deployment| {
         // The backup, and a copy of the file of erasures.
+        assert!((1..=120).contains(&server.good_for()), "{}", server.good_for());
         assert_eq!((backups(&server).len(), server.objects(&format!("{REGION}/s1")).len()), (1, 2));
         nothing_is_left(deployment, &server);
         fs::rename(deployment.data_dir(REGION), deployment.root().join("lost")).expect("renamed");
@@ -167,7 +168,7 @@ fn changes_since_a_backup_of_the_bucket_are_restored_and_one_flipped_bit_is_name
     let done = shard(&deployment, &["restore", "--from", &changes]);
     assert!(done.code == 65 && done.stderr.contains("--erasures"), "{done:?}");
     let copy = changes.replace(".backup", ".erasures");
-    let restore = ["restore", "--from", &changes, "--erasures", &copy, "--accept-moves-unknown"];
+    let restore = ["restore", "--from", &changes, "--erasures", &copy, "--accept-old-copies"];
     let restored = json(&shard(&deployment, &restore));
     assert_eq!(restored["backup"], verified);
     nothing_is_left(&deployment, &server);
@@ -179,6 +180,16 @@ fn changes_since_a_backup_of_the_bucket_are_restored_and_one_flipped_bit_is_name
             assert!(found.body == vec![n.to_le_bytes()[0]; LARGE_BYTES], "k{n}");
         }
     });
+}
+
+#[test]
+fn a_shard_that_does_not_run_is_backed_up_too() {
+    let server = ObjectServer::start();
+    let mut deployment = served(&server);
+    assert_eq!(deployment.shard(REGION).stop(), 0);
+    let made = json(&backup(&deployment));
+    assert_eq!(json(&shard(&deployment, &["backup", "verify", name(&made)])), made);
+    nothing_is_left(&deployment, &server);
 }
 
 #[test]
@@ -274,7 +285,7 @@ fn a_server_that_the_map_does_not_list_is_sent_nothing() {
             assert!(done.code == 64 && why && done.stderr.contains(&server.url()), "{done:?}");
         }
     }
-    assert_eq!((server.asked(), other.asked()), (0, 0));
+    assert_eq!((server.connected(), other.connected()), (0, 0));
 
     // A listed server that sends the shard on to another one.
     let deployment = served(&server);
@@ -282,7 +293,7 @@ fn a_server_that_the_map_does_not_list_is_sent_nothing() {
     let done = backup(&deployment);
     assert!(done.code == 69 && done.stderr.contains("307"), "{done:?}");
     assert!(server.asked() > 0);
-    assert_eq!(other.asked(), 0);
+    assert_eq!(other.connected(), 0);
 }
 
 /// The file of the configuration still lists the server; the map that was applied since does not.
@@ -291,17 +302,10 @@ fn a_server_that_a_newer_map_has_dropped_is_sent_nothing() {
     let server = ObjectServer::start();
     let listed = options(Some(&server.url()), &server.url());
     let deployment = start(&Options { signed: true, ..listed });
-    json(&backup(&deployment));
-    let asked = server.asked();
-    let first = fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
+    let whole = json(&backup(&deployment));
+    let connected = server.connected();
     let line = format!("backup_endpoints = [\"{}\"]\n", server.url());
-    assert!(first.contains(&line));
-    let second = deployment.root().join("second.toml");
-    fs::write(&second, next(&first, |map| map.replace(&line, ""))).expect("a map can be written");
-    // It takes away: one person answers for it. One that adds needs two.
-    deployment.people().sign(&second, &["anna"]);
-    let done = apply(&deployment.gateway_url(), &second, 1);
-    assert_eq!(done.code, 0, "{done:?}");
+    let second = drop_server(&deployment, &line);
     wait_until("the map in force lists no server", WITHIN, || {
         let done = backup(&deployment);
         done.code == 64 && done.stderr.contains("in version 2 of the region map")
@@ -315,8 +319,55 @@ fn a_server_that_a_newer_map_has_dropped_is_sent_nothing() {
     let done = apply(&deployment.gateway_url(), &third, 2);
     assert!(done.code == 1 && done.stderr.contains("backup_endpoints"), "{done:?}");
     assert!(backup(&deployment).stderr.contains("in version 2 of the region map"));
+    // Neither is the backup read since which only the changes are wanted.
+    let done = shard(&deployment, &["backup", "--out", "s3:", "--since", name(&whole)]);
+    assert!(done.code == 64 && done.stderr.contains("in version 2"), "{done:?}");
     assert_eq!(backups(&server).len(), 1);
-    assert_eq!(server.asked(), asked);
+    assert_eq!(server.connected(), connected);
+}
+
+/// Applies a map without the line that lists the server: its file.
+fn drop_server(deployment: &Deployment, line: &str) -> PathBuf {
+    let first = fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
+    assert!(first.contains(line));
+    let second = deployment.root().join("second.toml");
+    fs::write(&second, next(&first, |map| map.replace(line, ""))).expect("a map can be written");
+    // It takes away: one person answers for it. One that adds needs two.
+    deployment.people().sign(&second, &["anna"]);
+    let done = apply(&deployment.gateway_url(), &second, 1);
+    assert_eq!(done.code, 0, "{done:?}");
+    second
+}
+
+#[test]
+fn a_map_that_comes_into_force_during_an_upload_keeps_it_from_being_seen() {
+    let server = ObjectServer::start();
+    let runtime = Runtime::new().expect("a runtime");
+    let listed = options(Some(&server.url()), &server.url());
+    let deployment = start(&Options { signed: true, ..listed });
+    fill(&runtime, &deployment, 0, LARGE);
+    server.set(Trouble::Hold);
+    let config = config(&deployment);
+    let child = Command::new(BINARY)
+        .args(["shard", "backup", "--config", text(&config), "--out", "s3:"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be started");
+    wait_until("a part is there, and the next is on its way", WITHIN, || server.held() == 1);
+    drop_server(&deployment, &format!("backup_endpoints = [\"{}\"]\n", server.url()));
+    // Another command sees whether the shard has taken it. Until then it ends too, and uploads nothing.
+    wait_until("the map in force lists no server", WITHIN, || {
+        let done = shard(&deployment, &["backup", "--out", "s3:", "--since", "s3:none.backup"]);
+        assert_ne!(done.code, 0, "{done:?}");
+        done.stderr.contains("in version 2 of the region map")
+    });
+    server.set(Trouble::None);
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("version 2 of the region map"), "{said}");
+    assert_eq!(server.objects(&format!("{REGION}/s1")), Vec::<String>::new());
+    nothing_is_left(&deployment, &server);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "what fails here fails the test")]
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use client::{Access, Client, GetBuilder, api};
@@ -59,6 +60,17 @@ fn gauge(deployment: &mut Deployment, name: &str) -> Option<u64> {
     page.lines().find_map(|found| found.strip_prefix(line.as_str())?.trim().parse().ok())
 }
 
+/// Copies in the store of the mirror, and by its log, as an auditor counts them.
+fn counted(deployment: &Deployment, mirror: &Path) -> [Option<u64>; 2] {
+    let url = format!("http://127.0.0.1:{}", deployment.audit_port("kz-ala"));
+    let of = ["audit", "reconcile", "--sample", "0", "--json", "--shard", &url];
+    let done = run(&[&of[..], &[text(mirror)]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let shown: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    let shown = shown.pointer("/shards/0").expect("a shard");
+    ["copies", "copies_expected"].map(|name| shown.get(name).and_then(Value::as_u64))
+}
+
 #[test]
 fn a_copy_is_at_home_as_the_law_wants_it_and_goes_with_the_clause() {
     let mut deployment = Deployment::start(&options());
@@ -100,6 +112,10 @@ fn a_copy_is_at_home_as_the_law_wants_it_and_goes_with_the_clause() {
     }
     wait_until("nothing is due", WITHIN, || gauge(&mut deployment, "due") == Some(0));
 
+    // The auditor of the mirror counts them, in the log and in the store.
+    let mirror = deployment.root().join("mirror");
+    assert_eq!(counted(&deployment, &mirror), [Some(40), Some(40)]);
+
     // The clause under which they lie there is withdrawn.
     let map = fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
     let names = "from = \"RU\"\nto = \"KZ\"\n";
@@ -138,6 +154,7 @@ fn both_logs_say_so(deployment: &Deployment) {
         let done = run(&["audit", "entries", text(&log), "--kind", "COPY_DROP", "--json"]);
         done.code == 0 && done.stdout.contains("withdrawn")
     });
+    assert_eq!(counted(deployment, &mirror), [Some(0), Some(0)]);
     let done = run(&["audit", "verify", text(&mirror)]);
     assert_eq!(done.code, 0, "{done:?}");
     let logs = ["ru-msk", "kz-ala"].map(|region| mirror.join(format!("{region}.s1.1")));

@@ -283,3 +283,16 @@ fn no_logged_read_is_answered_without_its_entry() {
         println!("{engine}: {kills} kills, {answers} answers, {entries} entries");
     }
 }
+
+#[test]
+fn a_copy_of_a_keyring_that_no_shard_takes_over_does_not_stay() {
+    let options = Options { regions: vec![REGION], ..Options::default() };
+    let deployment = Deployment::configure(&options);
+    let config = deployment.root().join(format!("shard-{REGION}.toml"));
+    let keyring = deployment.keys_dir(REGION).join(format!("{REGION}.keyring"));
+    let take = ["keys", "take", "--config", text(&config), "--keyring", text(&keyring)];
+    // The shard does not run.
+    let done = run(&[&take[..], &["--wait-s", "1"]].concat());
+    assert!(done.code != 0 && done.stderr.contains("has not answered in time"), "{done:?}");
+    assert!(!keyring.with_extension("keyring.given").exists(), "a secret is left");
+}

@@ -49,7 +49,9 @@ pub use decide::egress::{
 pub use decide::place::Placement;
 pub use decide::place::together::{Conflict, demands_on_participant, together};
 pub use decide::refusal::Refusal;
-pub use decide::ruling::{Outcome, Ruling, UnknownCollection, choices, decide, decide_chosen};
+pub use decide::ruling::{
+    Outcome, Ruling, UnknownCollection, choices, decide, decide_chosen, decide_stored,
+};
 pub use docs::statute_pages::statute_index;
 pub use facts::finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
 pub use facts::findings::{Findings, FindingsDamaged, FindingsFull};

@@ -9,7 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atlas::{ClauseId, Date, Moment, RegionMap, SIGNERS_TO_WIDEN, SignedMap, StatuteId};
+use atlas::{
+    Clause, ClauseId, Date, Moment, Region, RegionMap, SIGNERS_TO_WIDEN, SignedMap, StatuteId,
+};
 use ledger::Signers;
 use ledger::entry::{Entry, Kind, MapRef};
 use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
@@ -157,8 +159,8 @@ pub(crate) struct ByMaps<'a> {
     pub(crate) missing: BTreeMap<MapRef, u64>,
 }
 
-/// What an entry says of the law.
-type Claims = (Option<String>, [Vec<String>; 3], Option<CopyClaims>);
+/// What an entry says of the law, and whether it stores a record under it.
+type Claims = (Option<String>, [Vec<String>; 3], bool, Option<CopyClaims>);
 
 /// What an entry about a copy says besides: which of its kinds it is, the region at the other end, and the
 /// references of its clauses.
@@ -204,14 +206,14 @@ impl<'a> ByMaps<'a> {
             let stated = [entry.region(), entry.references()].map(|it| it.map(str::to_owned));
             (entry.kind, stated)
         });
-        let said = (entry.collection.clone(), lists, copy);
+        let said = (entry.collection.clone(), lists, stores(entry), copy);
         let when = (named, entry.minute / DAY);
         if self.right.0 != when || self.right.1.len() >= REMEMBERED_MAX {
             self.right = (when, HashSet::new());
         }
         if !self.right.1.contains(&said) {
             let right = lawful(entry, map, self.region.as_ref()).and_then(|()| {
-                match (&said.2, &self.region) {
+                match (&said.3, &self.region) {
                     (Some(_), Some(own)) => copy::lawful(entry, map, own),
                     _ => Ok(()),
                 }
@@ -270,6 +272,12 @@ fn signers_noted(entry: &Entry) -> usize {
     entry.signers().map_or(0, |names| names.split(',').count())
 }
 
+/// Whether an entry stores a record in the log's region, or makes the ruling for it.
+fn stores(entry: &Entry) -> bool {
+    let moved_in = entry.kind == Kind::MoveIn && entry.collection.is_some();
+    moved_in || [Kind::Create, Kind::Place, Kind::Replace].contains(&entry.kind)
+}
+
 /// Whether an entry's collection, laws and clauses are in the map and in force on its day, and the
 /// collection may lie in the log's region.
 fn lawful(entry: &Entry, map: &RegionMap, region: Option<&RegionId>) -> Result<(), String> {
@@ -281,8 +289,7 @@ fn lawful(entry: &Entry, map: &RegionMap, region: Option<&RegionId>) -> Result<(
     let collection = collection.filter(|name| map.collection(name).is_some());
     // What is stored is of a collection of the map. What is deleted may be of one that went, and
     // what is refused of one that never was.
-    let moved_in = entry.kind == Kind::MoveIn && entry.collection.is_some();
-    let stores = moved_in || [Kind::Create, Kind::Place, Kind::Replace].contains(&entry.kind);
+    let stores = stores(entry);
     if let (true, None) = (stores, &collection) {
         return Err(format!(
             "is of collection {}, which its map does not have",
@@ -328,6 +335,24 @@ fn lawful(entry: &Entry, map: &RegionMap, region: Option<&RegionId>) -> Result<(
         }
         if collection.as_ref().is_some_and(|collection| !clause.covers(collection)) {
             return Err(format!("relies on clause {id}, which does not cover its collection"));
+        }
+    }
+    match region.filter(|_| stores) {
+        Some(region) => leads_here(entry, map, region),
+        None => Ok(()),
+    }
+}
+
+/// Whether, of each jurisdiction from which the clauses of an entry lead to the log's region, one of them
+/// does not exclude its site. One that does may be there for a copy in another region.
+fn leads_here(entry: &Entry, map: &RegionMap, region: &RegionId) -> Result<(), String> {
+    let Some(here) = map.region(region).map(Region::territory) else { return Ok(()) };
+    let named = || entry.clauses.iter().filter_map(|id| map.clause(&ClauseId::parse(id)?));
+    let leads = |clause: &&Clause| clause.to().contains(here) && !clause.from().contains(here);
+    for clause in named().filter(leads) {
+        let mut same = named().filter(leads).filter(|other| other.from() == clause.from());
+        if same.all(|other| map.clause_excludes(other, region)) {
+            return Err(format!("relies on clause {}, which excludes {region}", clause.id()));
         }
     }
     Ok(())

@@ -62,6 +62,10 @@ struct End {
     commitment: Option<[u8; 32]>,
     /// Live records.
     count: u64,
+    /// The key of the other side's log, if it is named.
+    key: Option<String>,
+    /// Whether it says a reason: what an entry that says another one again has.
+    reasoned: bool,
 }
 
 /// What a mirror has of moves with the shards of the other one.
@@ -130,7 +134,8 @@ impl Moves {
             let (origin, index) = peer?;
             let peer = Place { origin: origin.to_owned(), index };
             let commitment = entry.commitment;
-            Some(End { peer, commitment, count })
+            let key = entry.log_key().map(str::to_owned);
+            Some(End { peer, commitment, count, key, reasoned: entry.reason().is_some() })
         };
         if entry.kind == Kind::MoveOut {
             self.left.extend(end(counted).map(|end| (at, end)));
@@ -213,15 +218,15 @@ impl Paired {
     }
 }
 
-/// Whether it is one entry that later periods of the same shard's log say again: a restore or a recovery
-/// had ended the log that said it first.
+/// Whether it is one entry that later periods of the same shard's log say again, with a reason: a restore or
+/// a recovery had ended the log that said it first.
 fn is_one_said_again(all: &[(&Place, &End)]) -> bool {
     let said = |(at, end): &(&Place, &End)| {
-        (shard_of(&at.origin).map(str::to_owned), end.commitment, end.count)
+        (shard_of(&at.origin).map(str::to_owned), end.commitment, end.count, end.key.clone())
     };
     // They are in the order of their logs.
     all.windows(2).all(|two| match two {
-        [one, next] => one.0.origin != next.0.origin && said(one) == said(next),
+        [one, next] => one.0.origin != next.0.origin && next.1.reasoned && said(one) == said(next),
         _ => false,
     })
 }

@@ -111,6 +111,8 @@ pub struct Reconciled {
     /// Copies of other regions' records that the store must hold by the log, when the count began. No record,
     /// and no entry that is opened, is a copy.
     pub copies: u64,
+    /// Copies that the shard counted. None: it does not count them.
+    pub copies_held: Option<u64>,
     /// Live entries of periods that have ended: a shard opens those of the log that grows alone, so
     /// none of them was drawn.
     pub unsampled: u64,
@@ -212,17 +214,32 @@ pub fn reconcile(
     let sums = Sums::of(logs, answer.start_size..answer.size, places, &mut done)?;
     done.unsampled = sums.live.before(logs.newest_number());
     count(&sums, &mut done);
+    count_copies(&sums, answer.copies, &mut done);
     entries::compare(logs, question, answer, &sums, &mut done);
     rows::compare(logs, question, answer, &sums, &mut done);
     Ok(done)
 }
 
-/// The number of records, and of copies.
-fn count(sums: &Sums, done: &mut Reconciled) {
-    match u64::try_from(sums.copies) {
-        Ok(copies) => done.copies = copies,
-        Err(_) => done.wrong("by the log, more copies were removed than ever came"),
+/// The number of copies.
+fn count_copies(sums: &Sums, held: Option<u64>, done: &mut Reconciled) {
+    done.copies_held = held;
+    let Ok(copies) = u64::try_from(sums.copies) else {
+        done.wrong("by the log, more copies were removed than ever came");
+        return;
+    };
+    done.copies = copies;
+    let [came, went] = sums.copies_moved;
+    let (least, most) = (copies.saturating_sub(went), copies.saturating_add(came));
+    if held.is_some_and(|held| held < least || held > most) {
+        let held = held.unwrap_or_default();
+        done.wrong(format!(
+            "the store has {held} copies; by the log, it must have {least} to {most}"
+        ));
     }
+}
+
+/// The number of records.
+fn count(sums: &Sums, done: &mut Reconciled) {
     let Ok(expected) = u64::try_from(sums.expected) else {
         done.wrong("by the log, more records were deleted than were ever placed");
         return;

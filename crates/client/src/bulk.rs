@@ -2,9 +2,9 @@
 //! is sent again, and a stream that breaks is opened again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use terms::{Detail, Reason, Rejection, Retry};
 use tokio::sync::Semaphore;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{Answer, Answers, Client, Error, NotSent, Proof, Puts, Refused, api};
+use crate::{Answer, Answers, Client, Error, NotSealed, NotSent, Proof, Puts, Refused, api};
 
 /// Puts that are sent and not yet answered: as many as a gateway takes.
 const IN_FLIGHT_MAX: usize = terms::limits::STREAM_IN_FLIGHT_MAX;
@@ -180,7 +180,8 @@ impl Flow<'_> {
         }
     }
 
-    /// Sends what is ready. There is room for all that may be in flight, so this does not wait.
+    /// Sends what is ready. There is room for all that may be in flight, so this waits for nothing but
+    /// the placements and keys that a client asks for that seals bodies.
     async fn send(&mut self, open: &mut Open) {
         while open.sent.len() < IN_FLIGHT_MAX
             && let Some(mut job) = self.ready.pop_front()
@@ -196,6 +197,16 @@ impl Flow<'_> {
                     let reason = Reason::BodyTooLarge.as_str();
                     self.refuse(job.number, reason, &why.to_string());
                 }
+                // None of them has a key now: they wait, as those do that a region refuses for now.
+                Err(why @ NotSent::NotSealed(NotSealed::KeyUnavailable)) => {
+                    self.ready.push_front(job);
+                    for job in mem::take(&mut self.ready) {
+                        let Some(job) = self.put_off(job, Duration::ZERO) else { continue };
+                        self.bytes -= job.request.body.len();
+                        self.refuse(job.number, "NOT_SEALED", &why.to_string());
+                    }
+                    return;
+                }
                 Err(why @ NotSent::NotSealed(_)) => {
                     self.bytes -= job.request.body.len();
                     self.refuse(job.number, "NOT_SEALED", &why.to_string());
@@ -208,6 +219,18 @@ impl Flow<'_> {
 
     fn refuse(&mut self, number: usize, reason: &str, message: &str) {
         (self.report)(BulkEvent::Refused { number, reason, message });
+    }
+
+    /// Puts a job off, to be sent again, unless it has been tried for long enough: then it comes back.
+    fn put_off(&mut self, mut job: Job, after: Duration) -> Option<Job> {
+        let now = Instant::now();
+        if now - *job.since.get_or_insert(now) >= self.patience {
+            return Some(job);
+        }
+        let wait = after.max(job.backoff);
+        job.backoff = (job.backoff * 2).min(BACKOFF_MAX);
+        self.later.insert((now + wait, job.number), job);
+        None
     }
 
     fn wake(&mut self) {
@@ -245,13 +268,11 @@ impl Flow<'_> {
         let known = refused.known();
         let passes =
             refused.retryable || known.is_some_and(|why| why.retry() == Retry::SameRequestId);
-        let now = Instant::now();
-        let tried = job.since.map_or(Duration::ZERO, |since| now - since);
-        if passes && tried < self.patience {
-            let wait = refused.retry_after.unwrap_or_default().max(job.backoff);
-            job.backoff = (job.backoff * 2).min(BACKOFF_MAX);
-            self.later.insert((now + wait, job.number), job);
-            return;
+        // The client has forgotten the key: the row is sealed to the next one.
+        if passes || known == Some(Reason::TransitKeyUnknown) {
+            let after = refused.retry_after.unwrap_or_default();
+            let Some(tried) = self.put_off(job, after) else { return };
+            job = tried;
         }
         // It names the region in which the record lies.
         if let Some(region) = refused.detail(Detail::Region)

@@ -209,9 +209,16 @@ impl Puts {
     }
 }
 
-/// Why a body was not sealed. Whatever kept the region's key from being fetched is one reason here.
+/// Why a body was not sealed. Whatever kept the region's key from being fetched is one reason here,
+/// but for a refusal that stays.
 fn not_sealed(error: Error) -> NotSent {
-    let why = if let Error::NotSealed(why) = error { why } else { NotSealed::KeyUnavailable };
+    let why = if let Error::NotSealed(why) = error {
+        why
+    } else if error.refused().is_some_and(|refused| !refused.retryable) {
+        NotSealed::Refused
+    } else {
+        NotSealed::KeyUnavailable
+    };
     NotSent::NotSealed(why)
 }
 

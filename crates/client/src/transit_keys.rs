@@ -30,9 +30,12 @@ pub enum NotSealed {
     /// What was given as the region's key is not believed.
     #[error(transparent)]
     Key(#[from] NoteInvalid),
-    /// The region's key could not be fetched.
+    /// The region's key could not be fetched. It may be later.
     #[error("the region's transit key could not be fetched")]
     KeyUnavailable,
+    /// A row of a stream has no placement, or its caller may not have the region's key.
+    #[error("the placement of the body, or the region's transit key, was refused")]
+    Refused,
     /// The request id is not a version 4 UUID.
     #[error("the request id, to which the body is bound, is not a version 4 UUID")]
     RequestId,
@@ -83,10 +86,12 @@ impl Sealing {
         Ok(Self { tenant, identities: by_region, keys: Mutex::default() })
     }
 
-    /// The key that was fetched for a region, while it is the one to seal to.
-    pub(crate) fn known(&self, region: &str) -> Option<TransitKey> {
+    /// The key that was fetched for a region, while it would be believed: one that was just fetched is
+    /// not fetched again by the next call, though this clock be ahead of the shard's. `now`: seconds
+    /// since 1970.
+    pub(crate) fn known(&self, region: &str, now: u64) -> Option<TransitKey> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.get(region).filter(|key| clock::now() < key.until).map(|key| key.key.clone())
+        keys.get(region).filter(|key| key.is_current(now)).map(|key| key.key.clone())
     }
 
     /// Whether an identity key of the region is known.

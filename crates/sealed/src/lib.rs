@@ -1,4 +1,4 @@
-//! Bodies that a gateway carries and cannot read: the one format of them, for both ends.
+//! Bodies that a gateway carries and cannot read as they pass: the one format of them, for both ends.
 //!
 //! **To a region.** A caller seals a body to the public key of the record's region with HPKE (RFC 9180:
 //! base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM). It is bound to the region, the key,

@@ -54,6 +54,14 @@ pub struct PublishedKey {
     pub until: u64,
 }
 
+impl PublishedKey {
+    /// Whether to seal to it at `now` (seconds since 1970), by a clock that may be a day ahead of the
+    /// shard's. The region opens what is sealed to it for far longer than that.
+    pub fn is_current(&self, now: u64) -> bool {
+        now < self.until.saturating_add(SKEW_SECONDS)
+    }
+}
+
 impl RegionKey {
     /// The note that publishes this key, to be sealed to in that time (seconds since 1970).
     ///
@@ -113,9 +121,10 @@ impl TransitKey {
         if key.id != id {
             return Err(NoteInvalid::Malformed);
         }
-        if now.saturating_add(SKEW_SECONDS) < from || now >= until.saturating_add(SKEW_SECONDS) {
+        let published = PublishedKey { key, until };
+        if now.saturating_add(SKEW_SECONDS) < from || !published.is_current(now) {
             return Err(NoteInvalid::OutOfTime);
         }
-        Ok(PublishedKey { key, until })
+        Ok(published)
     }
 }

@@ -51,7 +51,7 @@ pub use settings::{LogSettings, PeriodMax, Settings, Token, Witness};
 pub use startup::convert::{Converted, convert};
 pub use startup::init::{Initialised, KeyringSource, init};
 pub use startup::inspect::{Inspected, inspect};
-pub use startup::recover::{Recovered, recover};
+pub use startup::recover::{ErasedAgain, Recovered, recover};
 pub use startup::rotate::rotate_log;
 pub use startup::shard::Shard;
 pub use store::aead::{AesGcm, BodyCipher, KEY_BYTES, NotOpened};

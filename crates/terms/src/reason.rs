@@ -147,8 +147,10 @@ reasons! {
     JurisdictionChanged "JURISDICTION_CHANGED" FailedPrecondition No "send the new evidence to Subjects.Reassess, which makes the rulings again; nothing was stored";
     /// A region cannot be chosen for the subject: the rules do not leave it open.
     ChoiceNotOpen "CHOICE_NOT_OPEN" FailedPrecondition No "choose a region that the rules leave open for all collections of the subject: a dry run of Subjects.Adjudicate lists them";
-    /// What is to be confirmed for a subject is not proposed.
+    /// What is to be confirmed for a subject is not proposed, or was proposed more than 30 days ago.
     ChoiceNotProposed "CHOICE_NOT_PROPOSED" FailedPrecondition No "have a caller with the role adjudicator propose that region first";
+    /// A subject has had too many proposals within a day.
+    ChoicesFull "CHOICES_FULL" ResourceExhausted SameRequestId "wait a day, or confirm what is proposed";
     /// The shard's own map does not give the placement that the gateway asked for.
     PlacementNotAdmitted "PLACEMENT_NOT_ADMITTED" FailedPrecondition No "bring gateway and shard to the same map, then send the request again";
     /// A list or count needs an index that the map does not declare.

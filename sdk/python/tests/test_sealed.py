@@ -4,13 +4,17 @@ unittest` runs it, with the package installed."""
 import json
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bailiwick import CallerKey, CallerKeys, NotOpened, NotSealed, Unproven
-from bailiwick._sealing import Bodies
+from bailiwick._sealed_calls import SealedCalls
+from bailiwick._sealing import Bodies, Tries
+from bailiwick.errors import Refused
 from bailiwick.sealed import Binding, TransitKey
-from bailiwick.v1 import records_pb2
+from bailiwick.v1 import records_pb2, transit_pb2
 
 VECTORS = json.loads(
     (Path(__file__).resolve().parents[3] / "crates/sealed/tests/vectors.json").read_text()
@@ -121,6 +125,55 @@ class Messages(unittest.TestCase):
         with self.assertRaises(NotSealed):
             own.refuse_plain()
         Bodies(None, [], None).refuse_plain()
+
+    def test_a_clock_that_is_ahead_does_not_fetch_the_key_for_each_call(self):
+        bodies = Bodies("sample", [VECTORS["identity"]], None)
+        region, until = VECTORS["region"], VECTORS["note_until"]
+        with mock.patch("bailiwick._sealing.time.time") as now:
+            now.return_value = until + 86_399
+            kept = bodies.keep(region, VECTORS["note"])
+            self.assertIs(bodies.known(region), kept)
+            now.return_value = until + 86_400
+            self.assertIsNone(bodies.known(region))
+
+    def test_a_key_that_is_not_known_is_fetched_once(self):
+        bodies = Bodies("sample", [VECTORS["identity"]], None)
+        with mock.patch("bailiwick._sealing.time.time", return_value=NOW):
+            bodies.keep(VECTORS["region"], VECTORS["note"])
+            tries = Tries(bodies, [])
+            refused = Refused("TRANSIT_KEY_UNKNOWN", "no")
+            tries.again(refused, self.put())
+            self.assertIsNone(bodies.known(VECTORS["region"]))
+            with self.assertRaises(Refused):
+                tries.again(refused, self.put())
+            with self.assertRaises(Refused):
+                Tries(Bodies(None, [], None), []).again(refused, self.put())
+
+    def test_a_put_that_is_sealed_again_is_the_same_request_and_not_sent_once(self):
+        note = transit_pb2.TransitKey(note=VECTORS["note"])
+        for refusals, first in ((0, True), (1, False)):
+            calls = SealedCalls()
+            calls._bodies = Bodies("sample", [VECTORS["identity"]], None)
+            calls._settings = SimpleNamespace(homes=[])
+            calls._transit = SimpleNamespace(GetKey="key")
+            fetched, sent = [], []
+
+            def call(_, request):
+                fetched.append(request.region)
+                return note, True
+
+            def send(message):
+                sent.append(message)
+                if len(sent) <= refusals:
+                    raise Refused("TRANSIT_KEY_UNKNOWN", "no")
+                return "done", True
+
+            calls._call = call
+            with mock.patch("bailiwick._sealing.time.time", return_value=NOW):
+                answer, once, _ = calls._sealed(send, self.put())
+            self.assertEqual((answer, once, len(fetched)), ("done", first, 1 + refusals))
+            self.assertEqual({one.request_id for one in sent}, {self.put().request_id})
+            self.assertEqual(len({one.body for one in sent}), 1 + refusals)
 
     def test_own_keys_read_what_was_asked_for(self):
         own = Bodies(None, [], CallerKeys(CallerKey("1", bytes(32))))

@@ -173,6 +173,7 @@ fn rows(done: &Done) -> Table {
         ("shard", done.name.clone()),
         ("records in the store", r.records.to_string()),
         ("records in the log", expected(r)),
+        ("copies in the store", r.copies_held.map_or("not counted".to_owned(), |n| n.to_string())),
         ("copies in the log", r.copies.to_string()),
         ("entries opened", r.opened.to_string()),
         ("superseded meanwhile", r.superseded.to_string()),
@@ -193,7 +194,7 @@ fn objects(all: &[Done], findings: &[String]) -> serde_json::Value {
         let findings: Vec<String> = r.findings.iter().map(ToString::to_string).collect();
         json!({
             "shard": done.name, "seed": done.seed, "records": r.records, "expected": r.expected,
-            "copies": r.copies, "spread": r.spread, "opened": r.opened, "superseded": r.superseded,
+            "copies": r.copies_held, "copies_expected": r.copies, "spread": r.spread, "opened": r.opened, "superseded": r.superseded,
             "perhaps_erased": r.perhaps_erased, "rows": r.rows,
             "rows_superseded": r.rows_superseded, "unsampled": r.unsampled,
             "verdict": r.verdict(), "findings": findings, "findings_more": r.more,

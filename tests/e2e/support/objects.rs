@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use super::process::free_port;
 
@@ -33,7 +34,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(crate) enum Trouble {
     None,
-    /// The second part of an upload is never answered.
+    /// The second part of an upload is not answered until there is another trouble, or none.
     Hold,
     /// The connection of the second part is closed, once.
     Cut,
@@ -47,8 +48,12 @@ pub(crate) enum Trouble {
 
 struct Shared {
     root: PathBuf,
-    trouble: Mutex<Trouble>,
+    trouble: watch::Sender<Trouble>,
+    /// Connections that were opened, also those on which nothing was asked.
+    connected: AtomicU64,
     asked: AtomicU64,
+    /// Seconds for which the signature of a request is good, at the most.
+    good_for: AtomicU64,
     held: AtomicU64,
 }
 
@@ -66,7 +71,9 @@ impl ObjectServer {
         fs::create_dir(root.path().join(BUCKET)).expect("a bucket");
         let shared = Arc::new(Shared {
             root: root.path().to_owned(),
-            trouble: Mutex::new(Trouble::None),
+            trouble: watch::Sender::new(Trouble::None),
+            connected: AtomicU64::new(0),
+            good_for: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             held: AtomicU64::new(0),
         });
@@ -103,12 +110,22 @@ impl ObjectServer {
     }
 
     pub(crate) fn set(&self, trouble: Trouble) {
-        *self.shared.trouble.lock().expect("no panic") = trouble;
+        self.shared.trouble.send_replace(trouble);
     }
 
     /// Requests so far.
     pub(crate) fn asked(&self) -> u64 {
         self.shared.asked.load(Ordering::SeqCst)
+    }
+
+    /// Connections so far.
+    pub(crate) fn connected(&self) -> u64 {
+        self.shared.connected.load(Ordering::SeqCst)
+    }
+
+    /// Seconds for which the signature of a request was good, at the most.
+    pub(crate) fn good_for(&self) -> u64 {
+        self.shared.good_for.load(Ordering::SeqCst)
     }
 
     /// Requests that were not answered so far.
@@ -150,6 +167,7 @@ pub(crate) fn flip(path: &Path) {
 async fn accept(listener: TcpListener, service: S3Service, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (service, shared) = (service.clone(), Arc::clone(&shared));
+        shared.connected.fetch_add(1, Ordering::SeqCst);
         let answering = service_fn(move |request: Request<Incoming>| {
             answer(request, service.clone(), Arc::clone(&shared))
         });
@@ -166,14 +184,18 @@ async fn answer(
     shared.asked.fetch_add(1, Ordering::SeqCst);
     let query = request.uri().query().unwrap_or_default();
     let second = query.split('&').any(|part| part == "partNumber=2");
-    let trouble = shared.trouble.lock().expect("no panic").clone();
+    let good_for = query.split('&').find_map(|part| part.strip_prefix("X-Amz-Expires="));
+    let good_for = good_for.map_or(u64::MAX, |seconds| seconds.parse().expect("a number"));
+    shared.good_for.fetch_max(good_for, Ordering::SeqCst);
+    let trouble = shared.trouble.borrow().clone();
     match trouble {
         Trouble::Hold if second => {
             shared.held.fetch_add(1, Ordering::SeqCst);
-            std::future::pending::<()>().await;
+            let mut changes = shared.trouble.subscribe();
+            drop(changes.wait_for(|trouble| !matches!(trouble, Trouble::Hold)).await);
         }
         Trouble::Cut if second => {
-            *shared.trouble.lock().expect("no panic") = Trouble::None;
+            shared.trouble.send_replace(Trouble::None);
             return Err(HttpError::new(Box::new(std::io::Error::other("cut"))));
         }
         Trouble::Refuse if second => {
@@ -183,7 +205,7 @@ async fn answer(
             return Ok(refused.expect("an answer"));
         }
         Trouble::Damage if request.method() == "GET" => {
-            *shared.trouble.lock().expect("no panic") = Trouble::None;
+            shared.trouble.send_replace(Trouble::None);
             flip(&shared.root.join(request.uri().path().trim_start_matches('/')));
         }
         Trouble::Redirect(to) => {

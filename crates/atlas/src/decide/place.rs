@@ -3,6 +3,8 @@
 
 pub(crate) mod together;
 
+use std::collections::BTreeSet;
+
 use smallvec::SmallVec;
 use terms::{Collection, RegionId};
 
@@ -11,8 +13,8 @@ use crate::decide::refusal::{Jurisdictions, Why, join};
 use crate::geo::country::Countries;
 use crate::map::HomeFor;
 use crate::{
-    Attachment, ClauseId, Constraint, Country, Epoch, Jurisdiction, Question, Region, RegionMap,
-    StatuteId,
+    Attachment, ClauseId, Constraint, Country, Epoch, Home, Jurisdiction, Question, Region,
+    RegionMap, StatuteId,
 };
 
 /// Permission to store one person's records of one collection in one region, and copies in the
@@ -104,8 +106,11 @@ pub(crate) fn choices(
     }
     let (claims, clauses) = (claims(attachments), SmallVec::new());
     let mut solver = PlacementSolver { map, question, claims, clauses };
-    let all = map.regions().iter().map(Region::name);
-    all.filter(|name| solver.choice(name).is_some()).cloned().collect()
+    let leading = map.homes().iter().filter(|home| home.lead()).map(Home::region);
+    // Each once, by name: a map may have many homes.
+    let leading: BTreeSet<&RegionId> = leading.collect();
+    let open = leading.into_iter().filter(|name| solver.leaves(name).is_some());
+    open.cloned().collect()
 }
 
 /// The jurisdictions of attachments, each once. Attachments come by jurisdiction.
@@ -166,13 +171,18 @@ impl<'a> PlacementSolver<'a> {
     /// or wants a copy (steps 1, 2 and 5), people may be placed there without a law (step 3), and every
     /// law lets the records lie there (step 4). None: the choice is void.
     fn choice(&mut self, name: &RegionId) -> Option<&'a Region> {
-        let fixes = |claim: &Claim| claim.pins() || claim.demands(Constraint::Mirror);
         let mut homes = self.map.homes().iter();
         let leads = homes.any(|home| home.lead() && home.region() == name);
-        let region = self.map.region(name)?;
-        if self.claims.iter().any(fixes) || !leads || self.excludes(region) {
+        if leads { self.leaves(name) } else { None }
+    }
+
+    /// The same of a region in which some home may lead.
+    fn leaves(&mut self, name: &RegionId) -> Option<&'a Region> {
+        let fixes = |claim: &Claim| claim.pins() || claim.demands(Constraint::Mirror);
+        if self.claims.iter().any(fixes) {
             return None;
         }
+        let region = self.map.region(name).filter(|region| !self.excludes(region))?;
         let lawful = self.transfers(region).is_ok();
         if !lawful {
             self.clauses.clear();

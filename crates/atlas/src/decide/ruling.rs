@@ -81,6 +81,27 @@ pub fn decide_chosen(
     Ok(Ruling { attachments: laws, outcome, epoch: map.epoch(), kinds: facts.kinds })
 }
 
+/// The same for records that are stored in a region. Where a choice counts, it is the only place for what
+/// moves; what is stored here may stay, until it is moved, where the rules place it without the choice.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_stored(
+    map: &RegionMap,
+    question: &Question<'_>,
+    chosen: Option<&RegionId>,
+    here: &RegionId,
+) -> Result<Ruling, UnknownCollection> {
+    let is_here =
+        |ruling: &Ruling| ruling.placement().is_some_and(|placement| placement.region() == here);
+    let ruling = decide_chosen(map, question, chosen)?;
+    if chosen.is_none() || is_here(&ruling) {
+        return Ok(ruling);
+    }
+    let by_rules = decide(map, question)?;
+    Ok(if is_here(&by_rules) { by_rules } else { ruling })
+}
+
 /// The regions among which the rules leave a choice for that person, by name: each of them, chosen, is
 /// where [`decide_chosen`] places the record. Empty where a law fixes the place, or nothing is lawful.
 ///

@@ -169,7 +169,7 @@ words! {
     Transit {
         /// As they are, or sealed, as the caller likes.
         Any "any",
-        /// Sealed to their region only: a gateway carries what it cannot read.
+        /// Sealed to their region only: a gateway cannot read them as they pass.
         Sealed "sealed",
     }
 }

@@ -45,8 +45,9 @@ impl Check<'_> {
         }
     }
 
-    /// Reports what the exclusions of one collection or clause name and no site states, and the sites
-    /// that are excluded because they do not state what is asked.
+    /// Reports what the exclusions of one collection or clause name and no site states, the sites whose
+    /// operators have a similar name and are not excluded, and those that are excluded because they do
+    /// not state what is asked.
     fn exclusion(
         &self,
         stated: &Stated<'_>,
@@ -68,6 +69,21 @@ impl Check<'_> {
             let problem = format!("`{name}` excludes {what}, and no site of the map states that");
             let help = "write it as the site does, or remove it";
             self.note(places, n, "EXCLUSION_UNUSED", problem, help);
+        }
+        for region in self.map.regions() {
+            let Some(operator) = region.site().operator.as_deref() else { continue };
+            let own = folded_operator(operator);
+            let mut near = exclude.folded().iter();
+            let near = near.find(|one| one.contains(&*own) || own.contains(one.as_str()));
+            if let (Some(near), false) = (near, region.is_excluded(exclude)) {
+                let problem = format!(
+                    "`{name}` excludes an operator {near:?}, and not {}, whose operator is {operator:?}",
+                    region.name()
+                );
+                let help = "name that operator among the exclusions, or rename one of the two, if they are \
+                            the same; otherwise nothing";
+                self.note(places, n, "EXCLUSION_SIMILAR", problem, help);
+            }
         }
         let asked = [
             (exclude.operators().is_empty(), &stated.no_operator),

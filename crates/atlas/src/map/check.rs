@@ -17,6 +17,7 @@ pub(super) fn draft(file: &File<'_>, draft: &Draft) {
     unique(file, "disputed area", draft.disputed.iter().map(|d| (d.at, d.it.name())));
     homes(file, &draft.homes);
     authorities(file, &draft.regions);
+    backup_endpoints(file, &draft.regions);
     names(file, draft);
     exempts(file, draft);
     notifications(file, draft);
@@ -58,6 +59,22 @@ fn authorities(file: &File<'_>, regions: &[At<Region>]) {
                 let problem = format!("an authority of `{owner}` is one of this region, too");
                 let help = "let each region have an authority of its own";
                 file.wrong(region.at, "AUTHORITY_SHARED", problem, help);
+            }
+        }
+    }
+}
+
+/// Reports each server of backups that two regions of different countries have: it stands in one of them.
+fn backup_endpoints(file: &File<'_>, regions: &[At<Region>]) {
+    let mut seen = BTreeMap::new();
+    for region in regions {
+        for endpoint in region.it.backup_endpoints().iter().filter(|it| !it.is_local()) {
+            let first = *seen.entry(endpoint.as_str()).or_insert(&region.it);
+            if first.territory() != region.it.territory() {
+                let problem =
+                    format!("a server of backups of `{}` is one of this region, too", first.name);
+                let help = "list a server for regions of one country only";
+                file.wrong(region.at, "BACKUP_ENDPOINT_SHARED", problem, help);
             }
         }
     }

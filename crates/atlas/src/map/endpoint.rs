@@ -41,6 +41,13 @@ impl Endpoint {
         if !named && !host.starts_with('[') {
             return None;
         }
+        // Other texts of an IPv4 address, and a name with a point at its end.
+        let last = host.rsplit('.').next().unwrap_or_default();
+        let number = last.bytes().all(|b| b.is_ascii_digit())
+            || last.strip_prefix("0x").is_some_and(|it| it.bytes().all(|b| b.is_ascii_hexdigit()));
+        if number && host.parse::<std::net::Ipv4Addr>().is_err() {
+            return None;
+        }
         let port = match port.strip_prefix(':') {
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
             None if port.is_empty() => {
@@ -52,12 +59,18 @@ impl Endpoint {
             }
             Some(_) | None => return None,
         };
-        let local = ["localhost", "127.0.0.1", "[::1]"].contains(&&*host);
+        // Not `localhost`: a name may lead anywhere.
+        let local = ["127.0.0.1", "[::1]"].contains(&&*host);
         if port == 0 || !(secure || local) {
             return None;
         }
         let scheme = if secure { "https" } else { "http" };
         Some(Self(format!("{scheme}://{host}:{port}")))
+    }
+
+    /// Whether it is on the machine itself, whichever that is.
+    pub(crate) fn is_local(&self) -> bool {
+        self.0.starts_with("http://")
     }
 
     /// Its text: scheme, host and port.
@@ -85,7 +98,6 @@ mod tests {
             ("https://[2001:db8:0::1]:9000", "https://[2001:db8::1]:9000"),
             ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
             ("http://[::1]", "http://[::1]:80"),
-            ("http://localhost:9000", "http://localhost:9000"),
         ] {
             let read = Endpoint::parse(text);
             assert_eq!(read.as_ref().map(Endpoint::as_str), Some(whole), "{text}");
@@ -121,6 +133,13 @@ mod tests {
             "https://s3.example\n",
             "https://s3.exämple",
             "https://-s3.example",
+            "https://s3.example.",
+            "https://127.1",
+            "https://2130706433",
+            "https://0x7f000001",
+            "https://127.0.0.0x1",
+            "https://127.0.0.01",
+            "http://localhost:9000",
             " https://s3.example",
         ] {
             assert_eq!(Endpoint::parse(text), None, "{text}");

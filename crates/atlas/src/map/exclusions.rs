@@ -26,7 +26,7 @@ pub(super) static EXCLUDE: Table = Table {
             "operators",
             Form::List(&Form::Text),
             "none",
-            "The operators with which data must not lie, as `operator` of a site names them; upper and lower case are the same. A site without `operator` is excluded, too.",
+            "The operators with which data must not lie, as `operator` of a site names them; upper and lower case are the same, and so is any space between words. A site without `operator` is excluded, too.",
         ),
         optional(
             "controlled_from",
@@ -89,7 +89,8 @@ impl Exclusions {
 
 /// The name of an operator, as names are compared.
 pub(crate) fn folded(operator: &str) -> String {
-    operator.trim().to_lowercase()
+    let words: Vec<&str> = operator.split_whitespace().collect();
+    words.join(" ").to_lowercase()
 }
 
 impl fmt::Display for Exclusions {

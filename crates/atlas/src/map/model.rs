@@ -203,6 +203,11 @@ impl RegionMap {
         rules.zip(region).is_some_and(|(rules, region)| region.is_excluded(rules.exclude()))
     }
 
+    /// Whether a clause leads to no site of a region, by what the clause excludes.
+    pub fn clause_excludes(&self, clause: &Clause, region: &RegionId) -> bool {
+        self.region(region).is_some_and(|region| region.is_excluded(&clause.exclude))
+    }
+
     /// The statutes, by jurisdiction and id.
     pub fn statutes(&self) -> &[Statute] {
         &self.statutes

@@ -4,7 +4,7 @@ use std::fmt;
 
 use terms::{Reason, RegionId};
 
-use crate::{Outcome, Question, RegionMap, Ruling, decide_chosen};
+use crate::{Outcome, Question, RegionMap, Ruling, UnknownCollection, decide, decide_stored};
 
 /// What becomes of one person's records of one collection when one map takes the place of another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,14 +67,8 @@ impl Move {
         question: &Question<'_>,
         chosen: Option<&RegionId>,
     ) -> Self {
-        let answer = Answer::of(new, question);
-        let here = |answer: &Answer| answer.placement().is_ok_and(|at| at.region() == region);
-        let by_choice = chosen.map(|chosen| Answer::of_chosen(new, question, chosen));
-        let answer = match by_choice {
-            Some(by_choice) if here(&by_choice) || !here(&answer) => by_choice,
-            Some(_) | None => answer,
-        };
-        match answer {
+        let ruling = decide_stored(new, question, chosen, region);
+        match Answer::ruled(new, question, ruling) {
             Answer::Refused(reason, _) => Self::Refused { from: region.clone(), reason },
             Answer::Placed(ruling) => match ruling.placement() {
                 Some(placement) if placement.region() != region => {
@@ -198,19 +192,19 @@ pub(super) enum Answer {
 
 impl Answer {
     pub(super) fn of(map: &RegionMap, question: &Question<'_>) -> Self {
-        Self::under(map, question, None)
+        Self::ruled(map, question, decide(map, question))
     }
 
-    /// The same where a region was chosen for the person.
-    fn of_chosen(map: &RegionMap, question: &Question<'_>, chosen: &RegionId) -> Self {
-        Self::under(map, question, Some(chosen))
-    }
-
-    fn under(map: &RegionMap, question: &Question<'_>, chosen: Option<&RegionId>) -> Self {
+    /// The same, by a ruling of that map on that question.
+    fn ruled(
+        map: &RegionMap,
+        question: &Question<'_>,
+        ruling: Result<Ruling, UnknownCollection>,
+    ) -> Self {
         if map.tenant(question.tenant).is_none() {
             return Self::Refused(Reason::NotPermitted, None);
         }
-        match decide_chosen(map, question, chosen) {
+        match ruling {
             Err(unknown) => Self::Refused(terms::Rejection::from(unknown).reason, None),
             Ok(ruling) => match ruling.outcome() {
                 Outcome::Placed(_) => Self::Placed(ruling),

@@ -3,8 +3,8 @@
 
 use crate::support::with_digests;
 use atlas::{
-    Date, EvidenceKind, Finding, Findings, Move, Question, RegionMap, Ruling, choices, decide,
-    decide_chosen, plan,
+    Date, EvidenceKind, Finding, Findings, Move, Question, RegionMap, Ruling, check, choices,
+    decide, decide_chosen, decide_stored, plan,
 };
 use terms::{Collection, Reason, RegionId, TenantId};
 
@@ -153,6 +153,72 @@ fn a_plan_shows_whom_an_exclusion_moves_and_refuses() {
     let to = RegionId::parse("us-iad").expect("a name");
     let allowed = Move::NewlyAllowed { reason, to };
     assert!(back.widens() && back.effects.iter().any(|effect| effect.moved == allowed));
+}
+
+#[test]
+fn an_operator_is_known_by_its_words() {
+    let excluded = |name: &str| {
+        let map = map(&format!("exclude.operators = [\"{name}\", \"Other\"]"), "");
+        region(&rule(&map, RUSSIAN, None)).is_empty()
+    };
+    for (name, wanted) in [("Halls", true), (" hALLS  ", true), ("Ha lls", false)] {
+        assert_eq!(excluded(name), wanted, "{name:?}");
+    }
+    let spaced = MAP.replace("\"Halls\"", "\"Two  Halls\"");
+    let notes = "exclude.operators = [\"two halls\"]";
+    let text = spaced.replace("@NOTES", notes).replace("@CLAUSE", "");
+    let spaced = RegionMap::parse(&with_digests(&text)).expect("a sound map");
+    assert_eq!(rule(&spaced, RUSSIAN, None).refusal().map(atlas::Refusal::reason), {
+        Some(Reason::RegionExcluded)
+    });
+}
+
+#[test]
+fn an_operator_of_a_similar_name_is_reported_once_another_one_is_excluded() {
+    let day = Date::parse("2026-11-25").expect("a day");
+    let similar = |operators: &str, own: &str| {
+        let notes = format!("exclude.operators = [{operators}]");
+        let text = MAP.replace("@NOTES", &notes).replace("@CLAUSE", "");
+        let text = text.replace("\"Clouds\"", &format!("\"{own}\""));
+        let all = check(&with_digests(&text), &[], day, &[]);
+        let found: Vec<String> = all
+            .all()
+            .filter(|one| one.code == "EXCLUSION_SIMILAR")
+            .map(|one| one.problem.clone())
+            .collect();
+        found
+    };
+    let found = similar("\"Halls\"", "Halls GmbH");
+    assert!(found.len() == 1 && found[0].contains("us-iad"), "{found:?}");
+    assert_eq!(similar("\"Halls of Ice\"", "Ice").len(), 2, "either may be the longer name");
+    assert!(similar("\"Halls\", \"Halls GmbH\"", "Halls GmbH").is_empty(), "it is excluded");
+    assert!(similar("\"Halls\"", "Clouds").is_empty());
+}
+
+#[test]
+fn what_is_stored_may_stay_where_the_rules_place_it_without_the_choice() {
+    let free = map("", "");
+    let name = |text: &str| RegionId::parse(text).expect("a name");
+    let stored = |chosen: Option<&str>, here: &str| {
+        let chosen = chosen.map(name);
+        let ruling = with(AMERICAN, |question| {
+            decide_stored(&free, question, chosen.as_ref(), &name(here)).expect("a collection")
+        });
+        let placement = ruling.placement().expect("it is lawful").clone();
+        (placement.region().to_string(), placement.is_chosen())
+    };
+    let chosen = Some("de-fra");
+    for (chosen, here, placed, by_choice) in [
+        (None, "us-iad", "us-iad", false),
+        (None, "de-fra", "us-iad", false),
+        (chosen, "us-iad", "us-iad", false),
+        (chosen, "de-fra", "de-fra", true),
+        // Elsewhere there is one place for it, that of the choice.
+        (chosen, "ru-msk", "de-fra", true),
+        (Some("mars"), "us-iad", "us-iad", false),
+    ] {
+        assert_eq!(stored(chosen, here), (placed.to_owned(), by_choice), "{chosen:?} {here}");
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) struct Sums {
     pub(super) live: Live,
     /// Copies that the store held when the walk began.
     pub(super) copies: i128,
+    /// Copies that came, and that went, while it lasted.
+    pub(super) copies_moved: [u64; 2],
     /// The copies that came, without those that one entry took away by its name.
     taken: Live,
     /// The erasures of each tenant, and the subjects that were given away: where they are, and how many
@@ -71,6 +73,7 @@ impl Sums {
                     sums.expected += change(entry);
                     sums.copies += entry.change_of_copies();
                 } else {
+                    sums.copies_while(entry);
                     sums.spread =
                         sums.spread.saturating_add(taken(logs, entry, earlier, new.start));
                 }
@@ -116,6 +119,15 @@ impl Sums {
             return Err("of something that is no write, or was taken away before");
         }
         Ok(())
+    }
+
+    /// Notes an entry about copies that was written while the shard walked.
+    fn copies_while(&mut self, entry: &Entry) {
+        let change = entry.change_of_copies();
+        let [came, went] = &mut self.copies_moved;
+        let moved = if change > 0 { came } else { went };
+        let by = u64::try_from(change.unsigned_abs()).unwrap_or(u64::MAX);
+        *moved = moved.saturating_add(by);
     }
 
     /// What an entry does to the copies before it. One that is removed with others is named by none.

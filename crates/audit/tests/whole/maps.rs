@@ -278,6 +278,37 @@ fn what_a_map_excludes_from_the_region_does_not_lie_there() {
 }
 
 #[test]
+fn a_clause_that_excludes_the_region_leads_nothing_there() {
+    let eea: [&[&str]; 2] = [&["EEA"], &["eu-gdpr"]];
+    let id = "id = \"eea-ru\"\n";
+    let excluding = |site: &str| {
+        let map = sample().replacen(id, &format!("{id}exclude.regions = [\"{site}\"]\n"), 1);
+        assert_ne!(map, sample());
+        map
+    };
+    let log = |map: &str, clauses: &[&str]| {
+        [taken(map, &BOTH), write(map, MINUTE, [eea[0], eea[1], clauses])]
+    };
+    let (here, elsewhere) = (excluding("ru-msk"), excluding("kz-ala"));
+    let says = "relies on clause eea-ru, which excludes ru-msk";
+    wrong(&log(&here, &["eea-ru"]), &[signed(&here, 2)], 2, says);
+    // An entry that stores nothing, and says the same, was right.
+    let [taken_here, stored] = log(&here, &["eea-ru"]);
+    let reassessed = Entry { kind: Kind::Reassess, ..stored.clone() };
+    wrong(&[taken_here, reassessed, stored], &[signed(&here, 2)], 3, says);
+    // One that leads to another country is no help here.
+    wrong(&log(&here, &["eea-kz", "eea-ru"]), &[signed(&here, 2)], 2, says);
+    assert_eq!(found(&log(&elsewhere, &["eea-ru"]), &[signed(&elsewhere, 2)], true), (vec![], 0));
+    // Another clause of the same law that leads here is: the first may be there for a copy.
+    let (_, clause) = here.split_once("[[clauses]]\nid = \"eea-ru\"\n").expect("the clause");
+    let clause = clause.split("[[").next().expect("its text");
+    let clause = clause.replacen("exclude.regions = [\"ru-msk\"]\n", "", 1);
+    let two = here.clone() + "\n[[clauses]]\nid = \"eea-ru-2\"\n" + &clause;
+    let both = log(&two, &["eea-ru", "eea-ru-2"]);
+    assert_eq!(found(&both, &[signed(&two, 2)], true), (vec![], 0));
+}
+
+#[test]
 fn maps_follow_each_other_and_have_the_signatures_that_they_need() {
     let first = sample();
     let narrow = next(&first, narrower);

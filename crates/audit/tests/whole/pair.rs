@@ -103,16 +103,25 @@ fn what_one_log_lacks_or_says_otherwise_is_named() {
 fn an_adoption_that_a_later_log_of_the_shard_says_again_is_one_move() {
     const LATER: &str = "test/eu-fra/a/2";
     let (from, to) = (source(1, 2, [7; 32]), target(1, 4, [7; 32]));
-    let again = |commitment| {
-        let adopted = Entry { commitment: Some(commitment), ..to[4].clone() };
-        vec![genesis(&signer(LATER).vkey()), taken(), adopted]
+    let again = |commitment, also: &[Detail]| {
+        let mut adopted = Entry { commitment: Some(commitment), ..to[4].clone() };
+        also.iter().for_each(|detail| adopted.say(detail.clone()));
+        vec![genesis(&signer(LATER).vkey()), taken(), adopted.in_order()]
     };
-    let paired = compared_logs(&from, &[(TO, &to), (LATER, &again([7; 32]))]);
+    let reason = Detail::Reason("that log has ended".to_owned());
+    let said = again([7; 32], &[reason.clone()]);
+    let paired = compared_logs(&from, &[(TO, &to), (LATER, &said)]);
     assert_eq!(paired, Paired { moves: 1, ..Paired::default() });
-    // One that takes something else is another.
-    let other = compared_logs(&from, &[(TO, &to), (LATER, &again([8; 32]))]);
-    assert_eq!((other.moves, other.findings.len()), (0, 1));
-    assert!(other.findings[0].contains("more than one"), "{:?}", other.findings);
+    // One that takes something else is another; so is one that does not say why it comes once more, and one
+    // that believes another key of the source.
+    let key = Detail::LogKey(signer(FROM).vkey());
+    let others =
+        [again([8; 32], &[reason.clone()]), again([7; 32], &[]), again([7; 32], &[reason, key])];
+    for other in others {
+        let other = compared_logs(&from, &[(TO, &to), (LATER, &other)]);
+        assert_eq!((other.moves, other.findings.len()), (0, 1));
+        assert!(other.findings[0].contains("more than one"), "{:?}", other.findings);
+    }
 }
 
 #[test]

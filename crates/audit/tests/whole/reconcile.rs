@@ -127,6 +127,7 @@ fn what_a_write_of_another_period_takes_away_is_counted() {
         origin: NEXT.to_owned(),
         opened: vec![opened(NEXT, 1, None)],
         rows: vec![opened(ORIGIN, 1, Some(1))],
+        copies: None,
     };
     let ask = |answer: &api::LedgerReconcile| reconcile(&logs, &question(&[1], answer), answer);
     let done = ask(&of(5, 1)).expect("an answer");
@@ -293,6 +294,33 @@ fn copies_are_counted_apart_from_records() {
     assert_eq!(said, [format!("{NEXT} {text}")]);
     let (_, said) = of_log(&after(&[gone(None, Some(3))]), &[], 1);
     assert_eq!(said, ["by the log, more copies were removed than ever came"]);
+}
+
+#[test]
+fn the_store_has_the_copies_of_the_log() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let came = |index| copy_in(MINUTE, ("test/kz-ala/a/1", index), None);
+    let log = [came(5), came(6), came(7), copy_drop(MINUTE, None, Some(2)), came(8)];
+    Log::of(NEXT, &log).write(&dir.path().join("ru-msk.a.2"));
+    let logs = Logs::of_shard(dir.path(), NEXT).expect("a log");
+    let ask = |start_size, copies| {
+        let answer = api::LedgerReconcile { records: 0, size: 6, start_size, copies, ..answer() };
+        let question = Question { size: start_size, ..question(&[], &answer) };
+        let done = reconcile(&logs, &question, &answer).expect("an answer");
+        (done.copies, done.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(ask(6, Some(2)), (2, vec![]));
+    // A shard of before does not count them.
+    assert_eq!(ask(6, None), (2, vec![]));
+    for held in [1, 3] {
+        let text = format!("the store has {held} copies; by the log, it must have 2 to 2");
+        assert_eq!(ask(6, Some(held)), (2, vec![text]));
+    }
+    // While the shard walked, two went and one came.
+    for held in 1..=4 {
+        assert_eq!(ask(4, Some(held)), (3, vec![]));
+    }
+    assert_eq!((ask(4, Some(0)).1.len(), ask(4, Some(5)).1.len()), (1, 1));
 }
 
 #[test]

@@ -5,18 +5,25 @@
 
 pub(crate) mod desk;
 mod lies;
+mod sealed;
 mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use client::{Access, Error, Ingress, NotFollowed, Tls, Token, api};
-use desk::{Authority, Desk, Say, access, client, put, wrong_ingress};
+use desk::{Authority, Desk, Say, access, client, put};
 use terms::{Detail, Reason};
 use tonic::Code;
 
 pub(crate) fn no(code: Code, reason: &'static str) -> Say {
     Say::No(code, reason, Vec::new())
+}
+
+/// WRONG_INGRESS, naming a gateway.
+pub(crate) fn wrong_ingress(region: &str, ingress: &str) -> Say {
+    let metadata = vec![("region", region.to_owned()), ("ingress", ingress.to_owned())];
+    Say::No(Code::FailedPrecondition, "WRONG_INGRESS", metadata)
 }
 
 #[track_caller]

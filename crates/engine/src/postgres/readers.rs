@@ -28,8 +28,39 @@ const ROWS_AT_ONCE: usize = 512;
 pub(super) struct Readers {
     access: Arc<Access>,
     owner: Owner,
-    idle: Arc<Mutex<Vec<Reader>>>,
+    idle: Arc<Mutex<Idle<Reader>>>,
     permits: Arc<Semaphore>,
+}
+
+/// Connections that no read uses.
+struct Idle<T> {
+    /// How often they were forgotten: a connection that was taken before does not come back.
+    round: u64,
+    readers: Vec<T>,
+}
+
+impl<T> Default for Idle<T> {
+    fn default() -> Self {
+        Self { round: 0, readers: Vec::new() }
+    }
+}
+
+impl<T> Idle<T> {
+    /// One of them, if there is one, and the round in which it was taken.
+    fn take(&mut self) -> (u64, Option<T>) {
+        (self.round, self.readers.pop())
+    }
+
+    fn give_back(&mut self, round: u64, reader: T) {
+        if round == self.round {
+            self.readers.push(reader);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.round += 1;
+        self.readers.clear();
+    }
 }
 
 /// A connection that reads, and what is prepared on it.
@@ -44,6 +75,8 @@ pub(super) struct Reader {
 pub(super) struct Lease {
     reader: Option<Reader>,
     readers: Readers,
+    /// The round of the idle ones when it was taken.
+    round: u64,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -53,26 +86,26 @@ impl Readers {
         Self { access, owner, idle: Arc::default(), permits }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops the connections that are not in use: they may lead to a server that is cut off, and a read on
-    /// one would wait until it is given up.
+    /// Drops the connections: they may lead to a server that is cut off, and a read on one would wait until
+    /// it is given up, or to one that was replaced. One in use goes when its read ends.
     pub(super) fn forget(&self) {
-        self.idle().clear();
+        self.idle().forget();
     }
 
     /// Takes a connection, or makes one.
     async fn lease(&self) -> Result<Lease, Error> {
         let waited = timeout(WAIT_MAX, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = waited else { return Err(fault::unreachable("wait for a reader")) };
-        let found = self.idle().pop();
+        let (round, found) = self.idle().take();
         let reader = match found {
             Some(reader) if !reader.session.client.is_closed() => reader,
             _ => Reader::open(&self.access, &self.owner).await?,
         };
-        Ok(Lease { reader: Some(reader), readers: self.clone(), _permit: permit })
+        Ok(Lease { reader: Some(reader), readers: self.clone(), round, _permit: permit })
     }
 
     /// The values of `keys`, if `writer` is still the store's after they were read. A connection
@@ -84,7 +117,7 @@ impl Readers {
     ) -> Result<Vec<Option<Value>>, Error> {
         match self.lease().await?.get(keys, writer).await {
             Err(error) if fault::is_connection(&error) => {
-                self.idle().clear();
+                self.forget();
                 self.lease().await?.get(keys, writer).await
             }
             answered => answered,
@@ -101,7 +134,7 @@ impl Readers {
     pub(super) async fn begin(&self, writer: &str) -> Result<Lease, Error> {
         match self.lease().await?.begin(writer).await {
             Err(error) if fault::is_connection(&error) => {
-                self.idle().clear();
+                self.forget();
                 self.lease().await?.begin(writer).await
             }
             begun => begun,
@@ -184,7 +217,7 @@ impl Lease {
     /// Lets others use the connection.
     fn give_back(mut self) {
         if let Some(reader) = self.reader.take() {
-            self.readers.idle().push(reader);
+            self.readers.idle().give_back(self.round, reader);
         }
     }
 
@@ -247,5 +280,25 @@ impl Lease {
         if reader.session.client.batch_execute("rollback").await.is_ok() {
             self.give_back();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Idle;
+
+    #[test]
+    fn a_connection_that_was_in_use_when_they_were_forgotten_does_not_come_back() {
+        let mut idle = Idle::default();
+        let (before, none) = idle.take();
+        assert_eq!(none, None);
+        idle.give_back(before, 'a');
+        assert_eq!(idle.take(), (before, Some('a')));
+        idle.forget();
+        idle.give_back(before, 'a');
+        let (after, none) = idle.take();
+        assert_eq!(none, None);
+        idle.give_back(after, 'b');
+        assert_eq!(idle.take(), (after, Some('b')));
     }
 }

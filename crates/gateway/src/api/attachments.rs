@@ -64,7 +64,7 @@ async fn stat(
         purpose: request.purpose,
         ..Default::default()
     };
-    let get = ctx.pin().reader(&call.admitted.acting.caller).get_names(names)?;
+    let get = ctx.pin().reader(&call.admitted.acting.caller).get_attachment(names)?;
     let nothing = proto::BodyRange::default();
     let part = part(ctx, &call.admitted, call.deadline.of_call(), &get, nothing).await?;
     part.attachment(&get.target)

@@ -112,7 +112,7 @@ impl Reading {
             ..Default::default()
         };
         let caller = &*self.call.admitted.acting.caller;
-        let get = self.ctx.pin().reader(caller).get(names)?;
+        let get = self.ctx.pin().reader(caller).get_attachment(names)?;
         let wanted = if wanted == 0 { u64::MAX } else { wanted };
         let range = proto::BodyRange { offset, length: length(wanted), etag: request.etag };
         let deadline = self.call.deadline.of_call();

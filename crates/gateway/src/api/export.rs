@@ -77,7 +77,8 @@ async fn begin(
     }
     call.admitted.permit.has_room()?;
     let subject = held::ask(call, pinned, &about, true).await?;
-    // An export is whole or refused, and has no sealed bodies.
+    // An export is whole or refused, and has no sealed bodies. The shard has asked the same before it
+    // wrote the entry; its map may be older than this one.
     for held in &subject.collections {
         let name = Collection::parse(&held.collection).map_err(|_| Reason::Internal)?;
         pinned.routing.map().admit_plain(&name, "subject")?;

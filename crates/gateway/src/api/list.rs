@@ -30,7 +30,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(250);
 pub(crate) struct Asked<'a> {
     pub(crate) region: RegionId,
     pub(crate) shard: Option<ShardId>,
-    /// None: its region has no annex just now.
+    /// None: its region has no annex just now, or several of its shards own the same slots.
     pub(crate) route: Option<Route<'a>>,
     pub(crate) place: Place,
 }
@@ -129,11 +129,13 @@ pub(crate) fn shards<'a>(
             Some(subject) => vec![pinned.routing.domicile(region, &caller.tenant, subject)?],
             None => pinned.routing.shards(region),
         };
+        // Where several shards own a slot, the people of it may be in each: none of the region is asked.
+        let contested = choice.subject.is_none() && pinned.routing.is_contested(region);
         let none = routes.is_empty().then_some(None);
         all.extend(routes.into_iter().map(Some).chain(none).map(|route| Asked {
             region: region.clone(),
             shard: route.as_ref().map(|route| route.shard().clone()),
-            route,
+            route: route.filter(|_| !contested),
             place: Place::From(Bytes::new()),
         }));
     }

@@ -195,8 +195,13 @@ impl RequestReader<'_> {
         let request_id = request_id(&request.request_id)?;
         let condition = condition(request.if_version, request.etag)?;
         let (body, sealed_key) = (request.body, request.sealed_key);
-        if let Some(body) = &body {
-            self.body(&target.collection, body.len(), &sealed_key)?;
+        match &body {
+            Some(body) => self.body(&target.collection, body.len(), &sealed_key)?,
+            None if sealed_key.is_empty() => {}
+            None => {
+                let fault = Rejection::new(Reason::FieldInvalid).field("sealed_key");
+                return Err(fault.problem("is given, and no body is"));
+            }
         }
         let rules = self.map.collection(&target.collection);
         let attributes = attributes::read(&request.attributes, rules)?;
@@ -228,8 +233,14 @@ impl RequestReader<'_> {
         Ok(get)
     }
 
-    /// Reads a question about a record that gives nothing of its body.
-    pub(crate) fn get_names(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
+    /// Reads a question for an attachment, or for what it is: its digest is that of a plain body.
+    pub(crate) fn get_attachment(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
+        let get = self.get_names(request)?;
+        self.map.admit_plain(&get.target.collection, "collection")?;
+        Ok(get)
+    }
+
+    fn get_names(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
         let v1::GetRecordRequest { subject, collection, key, purpose, copy_in, .. } = request;
         let (id, sealed) = (request.sealed_key, request.sealed_question);
         let copy_in = Some(copy_in).filter(|region| !region.is_empty());

@@ -46,7 +46,10 @@ async fn get_key(
         || Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region.as_str());
     let op = Op::TransitKey(proto::TransitKeyAsked {});
     let deadline = call.deadline.of_call();
-    let answer = session.ok_or_else(unavailable)?.call_of_gateway(op, deadline).await?;
+    let session = session.ok_or_else(unavailable)?;
+    // It takes a place among the tenant's calls to the region, as any other call does.
+    let permit = call.admitted.permit.to_region(&region)?;
+    let answer = session.call_about_region(op, deadline, Some(permit)).await?;
     let Outcome::TransitKey(note) = answer else { return Err(Reason::Internal.into()) };
     Ok(v1::TransitKey { note })
 }

@@ -1,7 +1,9 @@
 //! From a placement or a domicile to the one shard that may store the record: the one that has said
 //! that its store owns the subject's slot. The annex says where shards are, and which of them is asked
-//! as long as none has said so. Of a slot that several shards own, none is asked: which of them has a
-//! subject is not known, and another one would create it once more.
+//! as long as none has said so. One that owns what the annex gives to another shard is asked once that
+//! one has said what it owns. Of a slot that several shards own, none is asked: which of them has a
+//! subject is not known, and another one would create it once more. A region with such slots is not
+//! listed or watched as a whole.
 //!
 //! A [`Route`] is made from a placement that the rules gave, or from the domicile that the caller
 //! sent (which the shard checks). Sending consumes it, so nothing can be sent to a second region.
@@ -169,16 +171,25 @@ impl Routing {
 
     /// Of each region, by name, the slots whose calls are refused now.
     pub(crate) fn unserved(&self) -> BTreeMap<&RegionId, Unserved> {
-        let all = self.regions.iter().map(|(region, shards)| {
-            let slots = shards.sessions.iter().map(|session| ShardSlots {
-                up: session.is_up(),
-                wished: self.wished(&session.target),
-                owned: session.slots().as_deref().cloned(),
-            });
-            let slots: Vec<ShardSlots> = slots.collect();
-            (region, Unserved::of(slots.iter()))
-        });
+        let all = self.regions.iter().map(|(region, shards)| (region, self.unserved_of(shards)));
         all.filter(|(_, unserved)| !unserved.is_none()).collect()
+    }
+
+    /// Whether several shards of the region own the same slots. Which of them has a person of these is not
+    /// known, so what goes over all people of the region has no answer.
+    pub(crate) fn is_contested(&self, region: &RegionId) -> bool {
+        let shards = self.regions.get(region);
+        shards.is_some_and(|shards| !self.unserved_of(shards).contested.is_empty())
+    }
+
+    fn unserved_of(&self, shards: &Shards) -> Unserved {
+        let slots = shards.sessions.iter().map(|session| ShardSlots {
+            up: session.is_up(),
+            wished: self.wished(&session.target),
+            owned: session.slots().as_deref().cloned(),
+        });
+        let slots: Vec<ShardSlots> = slots.collect();
+        Unserved::of(slots.iter())
     }
 
     /// All sessions.
@@ -236,18 +247,26 @@ impl Routing {
     ) -> Result<Option<Route<'_>>, Rejection> {
         let Some(shards) = self.regions.get(region) else { return Ok(None) };
         let slot = Slot::of(tenant, subject);
+        let wished = shards.annex.shard_of(slot).name();
+        let wished = shards.sessions.iter().find(|session| session.target.shard == *wished);
         let mut owners = shards.sessions.iter().filter(|session| session.owns(slot));
         let session = match (owners.next(), owners.next()) {
+            // It owns what the annex gives to a shard that has not said what it owns: that one may have it.
+            (Some(_), None) if wished.is_some_and(|wished| wished.slots().is_none()) => {
+                let fault = Rejection::new(Reason::RegionUnavailable);
+                let fault = fault.problem(
+                    "the shard to which the annex gives the subject's slot has not been reached yet, \
+                     and another one says that it owns the slot",
+                );
+                return Err(fault.with(Detail::Region, region.as_str()));
+            }
             (Some(owner), None) => Some(owner),
             (Some(_), Some(_)) => {
                 let fault = Rejection::new(Reason::SlotNotOwned);
                 let fault = fault.problem("several shards of the region own the subject's slot");
                 return Err(fault.with(Detail::Region, region.as_str()));
             }
-            (None, _) => {
-                let wished = shards.annex.shard_of(slot).name();
-                shards.sessions.iter().find(|session| session.target.shard == *wished)
-            }
+            (None, _) => wished,
         };
         let map_epoch = self.map.epoch().number;
         Ok(session.map(|session| Route { session, map_epoch }))

@@ -17,7 +17,8 @@ pub(crate) struct ShardSlots {
 /// The slots of a region whose calls are refused now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unserved {
-    /// No shard within reach serves them.
+    /// No shard within reach serves them, or one does to which the annex does not give them, and the
+    /// shard to which it gives them has not said what it owns.
     pub(crate) missing: SlotSet,
     /// Several shards say that they own them. Which of them has a subject is not known: none is asked.
     pub(crate) contested: SlotSet,
@@ -27,16 +28,21 @@ impl Unserved {
     /// By what is known of all shards of the region.
     pub(crate) fn of<'a>(shards: impl Iterator<Item = &'a ShardSlots>) -> Self {
         let (mut owned, mut contested, mut served) = (SlotSet::NONE, SlotSet::NONE, SlotSet::NONE);
+        let mut unsaid = SlotSet::NONE;
         for shard in shards {
             if let Some(own) = &shard.owned {
                 contested = contested.or(&owned.and(own));
                 owned = owned.or(own);
+            } else {
+                unsaid = unsaid.or(&shard.wished);
             }
             if shard.up {
                 served = served.or(shard.owned.as_ref().unwrap_or(&shard.wished));
             }
         }
-        let missing = SlotSet::ALL.without(&served).without(&contested);
+        // One shard owns them, and the annex gives them to another that has not said what it owns.
+        let unsure = unsaid.and(&owned);
+        let missing = SlotSet::ALL.without(&served.without(&unsure)).without(&contested);
         Self { missing, contested }
     }
 
@@ -75,6 +81,9 @@ mod tests {
             (vec![shard(true, &low, Some(&all)), shard(true, &high, Some(&none))], &none, &none),
             (vec![shard(true, &low, Some(&all)), shard(false, &high, Some(&none))], &none, &none),
             (vec![shard(false, &low, Some(&all)), shard(true, &high, Some(&none))], &all, &none),
+            // The shard of the annex has not said that it lacks them.
+            (vec![shard(true, &low, Some(&all)), shard(false, &high, None)], &high, &none),
+            (vec![shard(true, &low, Some(&all)), shard(true, &high, None)], &high, &none),
             // Both stores have it, whichever of them is within reach.
             (vec![shard(true, &low, Some(&all)), shard(true, &high, Some(&high))], &none, &high),
             (vec![shard(true, &low, Some(&low)), shard(false, &high, Some(&all))], &high, &low),

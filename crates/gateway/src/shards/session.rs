@@ -253,8 +253,22 @@ impl Session {
         op: proto::call::Op,
         deadline: Instant,
     ) -> Result<proto::reply::Outcome, Rejection> {
+        self.call_about_region(op, deadline, None).await
+    }
+
+    /// Sends a question whose answer does not depend on who asks, and waits for its answer. With a
+    /// permit it is one of that tenant's calls: a caller's request made the gateway ask.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub(crate) async fn call_about_region(
+        &self,
+        op: proto::call::Op,
+        deadline: Instant,
+        permit: Option<ShardPermit>,
+    ) -> Result<proto::reply::Outcome, Rejection> {
         // Whether a map was taken is asked again: nothing is lost with an answer.
-        let how = Sending { deadline, effect: Effect::Read, bytes: 0, permit: None };
+        let how = Sending { deadline, effect: Effect::Read, bytes: 0, permit };
         let sent = self.send(how, |id, deadline_ms| proto::Call {
             id,
             deadline_ms,

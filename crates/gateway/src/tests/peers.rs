@@ -162,6 +162,44 @@ async fn a_stalled_region_takes_nothing_from_the_others() {
 }
 
 #[tokio::test]
+async fn questions_for_the_key_of_a_stalled_region_take_nothing_from_the_others() {
+    const CALLS_MAX: usize = 64;
+    let (mut still, mut moves) =
+        (Shard::start(welcome("us-iad", "US")).await, Shard::start(welcome("kz-ala", "KZ")).await);
+    let at = [("us-iad", &*still.address), ("kz-ala", &*moves.address)];
+    let rig = Rig::with(&at, CALLS_MAX).await;
+    let (_stalled, mut conn) = (still.conn().await, moves.conn().await);
+    rig.until_up("us-iad").await;
+    rig.until_up("kz-ala").await;
+    let busy = Arc::new(AtomicUsize::new(0));
+    let mut calls = Vec::new();
+    for _ in 0..CALLS_MAX * 2 {
+        let mut client = v1::transit_client::TransitClient::new(rig.channel().await);
+        let busy = Arc::clone(&busy);
+        calls.push(tokio::spawn(async move {
+            let asked = v1::GetTransitKeyRequest { region: "us-iad".to_owned() };
+            let status = refused(client.get_key(asked).await);
+            if status.code() == Code::ResourceExhausted {
+                assert_eq!(reason(&status), Reason::ShardBusy);
+                busy.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    within(async {
+        while busy.load(Ordering::Relaxed) < CALLS_MAX {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let mut client = rig.client().await;
+    let (answer, _) = tokio::join!(client.put(put_from("KZ")), conn.accept());
+    assert!(answer.is_ok(), "{:?}", answer.err());
+    for call in calls {
+        call.abort();
+    }
+}
+
+#[tokio::test]
 async fn small_puts_on_several_streams_pile_up_nowhere() {
     const STREAMS: usize = 4;
     const PUTS: usize = 10_000;

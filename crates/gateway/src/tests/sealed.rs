@@ -43,8 +43,7 @@ fn plain_bodies_of_a_collection_that_wants_them_sealed_go_no_further() {
     };
     assert_eq!(refused_with(reader.patch(patch)), not_sealed("body"));
     assert_eq!(refused_with(reader.get(get_in("us-iad"))), not_sealed("sealed_question"));
-    // What gives nothing of a body may be asked.
-    assert!(reader.get_names(get_in("us-iad")).is_ok());
+    assert_eq!(refused_with(reader.get_attachment(get_in("us-iad"))), not_sealed("collection"));
     let list = |view: v1::RecordView| v1::ListRecordsRequest {
         collection: "profiles".to_owned(),
         regions: vec!["us-iad".to_owned()],
@@ -86,4 +85,41 @@ fn plain_bodies_of_a_collection_that_wants_them_sealed_go_no_further() {
     }
     let missing = refused_with(reader.get(question("", SEALED_OVERHEAD_BYTES)));
     assert_eq!(missing, (Reason::FieldMissing, Some("sealed_key".to_owned())));
+}
+
+#[test]
+fn the_id_of_a_key_goes_to_no_shard_without_a_body_or_longer_than_an_id_is() {
+    let (ctx, caller) = (with_sealed_profiles(), caller());
+    let pinned = ctx.pin();
+    let reader = pinned.reader(&caller);
+    let invalid = (Reason::FieldInvalid, Some("sealed_key".to_owned()));
+    let bare = |key: &str| v1::PatchRecordRequest {
+        subject: get_in("us-iad").subject,
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+        request_id: request_id(1),
+        sealed_key: key.to_owned(),
+        ..Default::default()
+    };
+    let long = "x".repeat(1 << 20);
+    for key in [KEY, &long] {
+        assert_eq!(refused_with(reader.patch(bare(key))), invalid);
+    }
+    let body = Some(bytes::Bytes::from(vec![7; 50]));
+    let whole = |key: &str| v1::PatchRecordRequest { body: body.clone(), ..bare(key) };
+    assert!(reader.patch(whole(KEY)).is_ok());
+    assert_eq!(refused_with(reader.patch(whole(&long))), invalid);
+    let get = v1::GetRecordRequest {
+        sealed_key: long.clone(),
+        sealed_question: vec![7; SEALED_OVERHEAD_BYTES].into(),
+        ..get_in("us-iad")
+    };
+    assert_eq!(refused_with(reader.get(get)), invalid);
+    let put = v1::PutRecordRequest {
+        collection: "profiles".to_owned(),
+        body: vec![7; 50].into(),
+        sealed_key: long,
+        ..put_from("KZ")
+    };
+    assert_eq!(refused_with(reader.put(put)), invalid);
 }

@@ -121,3 +121,47 @@ async fn a_shard_that_serves_other_slots_than_before_says_so() {
     let (answer, _) = tokio::join!(client.put(put_of(UPPER)), first.accept());
     assert!(answer.is_ok());
 }
+
+#[tokio::test]
+async fn a_region_in_which_two_shards_own_the_same_slots_is_not_listed() {
+    let upper = slots(512..1024);
+    let (rig, _shards, [mut first, mut second]) = two(&SlotSet::ALL, &upper).await;
+    until_said(&rig.health, "partly within reach; slots that several shards own: 512-1023").await;
+    let mut client = rig.client().await;
+    let (collection, regions) = ("profiles".to_owned(), vec!["us-iad".to_owned()]);
+    let list = v1::ListRecordsRequest {
+        collection: collection.clone(),
+        regions: regions.clone(),
+        ..Default::default()
+    };
+    let status = refused(client.list(list).await);
+    assert_eq!(reason(&status), Reason::RegionUnavailable);
+    let count = v1::CountRecordsRequest { collection, regions, ..Default::default() };
+    let status = refused(client.count(count).await);
+    assert_eq!(reason(&status), Reason::RegionUnavailable);
+    assert!(first.calls.try_recv().is_err() && second.calls.try_recv().is_err(), "one was asked");
+}
+
+#[tokio::test]
+async fn a_shard_is_sent_nothing_of_another_that_has_not_said_what_it_owns() {
+    let mut s1 = shard("s1", &SlotSet::ALL).await;
+    let rig = Rig::start(&[]).await;
+    // Nothing listens there.
+    set_two(&rig, &s1.address, "http://127.0.0.1:1");
+    let mut first = s1.conn().await;
+    let said = "partly within reach; missing: s2; slots that no shard serves: 512-1023";
+    until_said(&rig.health, said).await;
+    let mut client = rig.client().await;
+    let (answer, _) = tokio::join!(client.put(put_of(LOWER)), first.accept());
+    assert!(answer.is_ok());
+    let status = refused(client.put(put_of(UPPER)).await);
+    assert_eq!(reason(&status), Reason::RegionUnavailable);
+    assert!(first.calls.try_recv().is_err(), "it was asked");
+    // The other one says that it has none of them.
+    let mut s2 = shard("s2", &SlotSet::NONE).await;
+    set_two(&rig, &s1.address, &s2.address);
+    let _second = s2.conn().await;
+    until_said(&rig.health, "within reach").await;
+    let (answer, _) = tokio::join!(client.put(put_of(UPPER)), first.accept());
+    assert!(answer.is_ok());
+}

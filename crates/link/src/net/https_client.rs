@@ -189,7 +189,10 @@ pub(super) async fn connect(
 ) -> Result<Box<dyn Duplex>, Error> {
     let connect = || TcpStream::connect((address.host.as_str(), address.port));
     if !address.secure {
-        return Ok(Box::new(connect().await.map_err(Error::Unreachable)?));
+        let stream = connect().await.map_err(Error::Unreachable)?;
+        // A name may lead anywhere.
+        on_this_machine(stream.peer_addr().map_err(Error::Unreachable)?.ip())?;
+        return Ok(Box::new(stream));
     }
     let roots = match authorities {
         Some(pem) => configured(pem)?,
@@ -199,6 +202,11 @@ pub(super) async fn connect(
     let stream = connect().await.map_err(Error::Unreachable)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(Box::new(secured(stream, address, roots, &clock).await?))
+}
+
+/// Refuses a connection without TLS to another machine.
+fn on_this_machine(peer: IpAddr) -> Result<(), Error> {
+    if peer.to_canonical().is_loopback() { Ok(()) } else { Err(Error::Address) }
 }
 
 fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {

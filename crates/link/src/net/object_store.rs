@@ -25,7 +25,7 @@ use rusty_s3::actions::{
 use rusty_s3::{Credentials, Method, S3Action, UrlStyle};
 use terms::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::net::https_client::{self, Address, connect};
@@ -43,8 +43,10 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(600);
 /// Time in which an answer must go on.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(60);
+/// Bytes of an answer that must come in each second, on average.
+const BYTES_A_SECOND_MIN: u64 = 64 << 10;
 /// Time from its signature in which a request must arrive.
-const SIGNED_FOR: Duration = Duration::from_secs(900);
+const SIGNED_FOR: Duration = Duration::from_secs(120);
 /// Bytes of an answer that is no object.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of what identifies a part or an upload.
@@ -92,6 +94,9 @@ pub enum Error {
     /// What was read back differs.
     #[error("the object that was read back is not the one that was sent")]
     Differs,
+    /// The caller wants it no more.
+    #[error("{0}")]
+    Stopped(String),
     /// What is to be stored cannot be read, or what was read cannot be kept.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -190,6 +195,9 @@ impl Bucket {
     /// parts are there, and is read back whole before this says so. Whatever was stored of one that
     /// failed is removed, as far as the server can be reached and allows it.
     ///
+    /// `may` is asked whether it is still wanted, and why not if not: with true before anything is sent and
+    /// before the object is seen, with false before each part.
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn store(
@@ -197,13 +205,15 @@ impl Bucket {
         name: &str,
         from: &mut (impl AsyncRead + Unpin + Send),
         bytes: u64,
+        may: &mut impl AsyncFnMut(bool) -> Result<(), String>,
     ) -> Result<(), Error> {
+        may(true).await.map_err(Error::Stopped)?;
         if self.exists(name).await? {
             return Err(Error::Exists);
         }
         let upload = self.begin(name).await?;
         let mut may_be_seen = false;
-        let stored = self.fill(name, &upload, from, bytes, &mut may_be_seen).await;
+        let stored = self.fill(name, &upload, from, bytes, may, &mut may_be_seen).await;
         if stored.is_err() {
             // First the upload: nothing can complete it after that.
             let abort =
@@ -264,11 +274,13 @@ impl Bucket {
         upload: &str,
         from: &mut (impl AsyncRead + Unpin + Send),
         bytes: u64,
+        may: &mut impl AsyncFnMut(bool) -> Result<(), String>,
         may_be_seen: &mut bool,
     ) -> Result<(), Error> {
         let (mut sent, mut tags, mut left) = (Context::new(&SHA256), Vec::new(), bytes);
         let most = part_bytes(bytes);
         while left > 0 || tags.is_empty() {
+            may(false).await.map_err(Error::Stopped)?;
             let size = left.min(most);
             let mut part = vec![0; usize::try_from(size).map_err(io::Error::other)?];
             from.read_exact(&mut part).await?;
@@ -276,16 +288,16 @@ impl Bucket {
             left -= size;
             tags.push(self.part(name, upload, tags.len() + 1, part.into()).await?);
         }
+        may(true).await.map_err(Error::Stopped)?;
         *may_be_seen = true;
         self.complete(name, upload, &tags).await?;
-        let (mut found, mut length) = (Context::new(&SHA256), 0_u64);
-        let mut hash = |bytes: &[u8]| {
-            length += bytes.len() as u64;
-            found.update(bytes);
-            Ok(())
-        };
-        self.read(name, &mut hash).await?;
-        let same = length == bytes && sent.finish().as_ref() == found.finish().as_ref();
+        let mut found = ReadBack { hash: Context::new(&SHA256), left: Some(bytes) };
+        let read = self.read(name, &mut |bytes: &[u8]| found.take(bytes)).await;
+        if found.left.is_none() {
+            return Err(Error::Differs);
+        }
+        read?;
+        let same = found.left == Some(0) && sent.finish().as_ref() == found.hash.finish().as_ref();
         if same { Ok(()) } else { Err(Error::Differs) }
     }
 
@@ -379,11 +391,16 @@ impl Bucket {
             let answer = timeout(ANSWERS_WITHIN, sender.send_request(request)).await;
             let answer = answer.map_err(|_| Error::Slow(what))?.map_err(|_| Error::Cut(what))?;
             let (parts, mut body) = answer.into_parts();
+            let (began, mut received) = (Instant::now(), 0_u64);
             loop {
                 let frame = timeout(GOES_ON_WITHIN, body.frame()).await;
                 let Some(frame) = frame.map_err(|_| Error::Slow(what))? else { break };
                 if let Ok(bytes) = frame.map_err(|_| Error::Cut(what))?.into_data() {
                     taking.take(parts.status, &bytes)?;
+                    received += bytes.len() as u64;
+                }
+                if began.elapsed() > time_for(received) {
+                    return Err(Error::Slow(what));
                 }
             }
             Ok((parts.status, parts.headers))
@@ -407,6 +424,28 @@ const fn part_bytes(object: u64) -> u64 {
     if even > PART_BYTES { even } else { PART_BYTES }
 }
 
+/// Time in which so many bytes of an answer must have come.
+const fn time_for(received: u64) -> Duration {
+    GOES_ON_WITHIN.saturating_add(Duration::from_secs(received / BYTES_A_SECOND_MIN))
+}
+
+/// An object that is read back, and how many bytes of it must still come. `None`: it has more.
+struct ReadBack {
+    hash: Context,
+    left: Option<u64>,
+}
+
+impl ReadBack {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.left = self.left.and_then(|left| left.checked_sub(bytes.len() as u64));
+        if self.left.is_none() {
+            return Err(io::Error::other("the object is longer than what was sent"));
+        }
+        self.hash.update(bytes);
+        Ok(())
+    }
+}
+
 /// Whether the same request may be answered otherwise a moment later.
 fn passes(error: &Error) -> bool {
     match error {
@@ -420,6 +459,7 @@ fn passes(error: &Error) -> bool {
         | Error::Exists
         | Error::Missing
         | Error::Differs
+        | Error::Stopped(_)
         | Error::Io(_) => false,
     }
 }
@@ -435,62 +475,4 @@ fn refused(what: &'static str, status: StatusCode, answer: &[u8]) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::clock::SystemClock;
-
-    fn bucket(endpoint: &str, credentials: &str) -> Result<Bucket, Error> {
-        let place = Place { endpoint, bucket: "people", signing_region: "us-east-1" };
-        Bucket::new(place, credentials, None, Arc::new(SystemClock))
-    }
-
-    #[test]
-    fn parts_are_as_large_as_their_number_asks_for() {
-        for (object, part) in [
-            (0, PART_BYTES),
-            (1, PART_BYTES),
-            (PART_BYTES * PARTS_MAX, PART_BYTES),
-            (PART_BYTES * PARTS_MAX + 1, PART_BYTES + (1 << 20)),
-            (5 << 40, 525 << 20),
-        ] {
-            assert_eq!(part_bytes(object), part, "{object}");
-            assert!(object.div_ceil(part) <= PARTS_MAX, "{object}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_two_lines_and_do_not_show() {
-        let made = bucket("https://s3.example:443", "id\nvery secret\n");
-        assert!(matches!(made, Err(Error::Credentials)));
-        for text in ["", "id", "id\n", "id\n\n", "id\nsecret\nmore", "\nid\nsecret"] {
-            assert!(
-                matches!(bucket("https://s3.example:443", text), Err(Error::Credentials)),
-                "{text}"
-            );
-        }
-        let made = bucket("https://s3.example:443", "id\r\nunseen\r\n").unwrap();
-        let shown = format!("{made:?}");
-        assert!(!shown.contains("unseen"), "{shown}");
-        for endpoint in ["http://s3.example", "s3.example", "https://a:b@s3.example"] {
-            assert!(bucket(endpoint, "id\nsecret").is_err(), "{endpoint}");
-        }
-    }
-
-    #[test]
-    fn of_what_a_server_says_only_the_code_is_shown() {
-        let shown = |answer: &str| {
-            refused("give an object", StatusCode::FORBIDDEN, answer.as_bytes()).to_string()
-        };
-        assert_eq!(
-            shown("<Error><Code>AccessDenied</Code><Message>\u{1b}[2J</Message></Error>"),
-            "the server did not give an object: 403 Forbidden AccessDenied"
-        );
-        for answer in ["", "<Code>", "<Code></Code>", "<Code>\u{1b}[2J</Code>"] {
-            assert_eq!(
-                shown(answer),
-                "the server did not give an object: 403 Forbidden",
-                "{answer}"
-            );
-        }
-    }
-}
+mod tests;

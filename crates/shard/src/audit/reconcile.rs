@@ -1,6 +1,6 @@
-//! What an auditor compares with the log: how many live records the store has, the openings of
-//! entries, and rows drawn by chance. One walk through the store, noted in the log before it is
-//! answered: what is opened names persons.
+//! What an auditor compares with the log: how many live records the store has, and how many copies of other
+//! regions' records, the openings of entries, and rows drawn by chance. One walk through the store, noted in
+//! the log before it is answered: what is opened names persons.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,10 @@ use wire::v1 as api;
 
 use crate::Error;
 use crate::audit::access::{AuditContext, Auditor};
+use crate::log::EdgeRow;
 use crate::node::Node;
+use crate::store::copied_set::{CopiedSet, SetRow};
+use crate::store::copy_keys;
 use crate::store::growing_log::GrowingLog;
 use crate::store::keys;
 use crate::store::keys::Owner;
@@ -66,6 +69,7 @@ pub(crate) async fn answer(
             stop: &stop,
         };
         walk.run()?;
+        let copies = Some(walk.copies()?);
         let Walk { records, wanted, drawn, seen, .. } = walk;
         let opened = asked.indexes.iter().map(|index| {
             let origin = log.name.origin.to_string();
@@ -79,7 +83,7 @@ pub(crate) async fn answer(
             return Err(Rejection::new(Reason::ShardBusy));
         }
         let (size, origin) = (log.size().max(seen), log.name.origin.to_string());
-        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size })
+        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size, copies })
     });
     let told = tokio::select! {
         told = told => told?,
@@ -161,6 +165,35 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// Counts the copies of records of other regions. Blocks its thread.
+    fn copies(&mut self) -> Result<u64, Rejection> {
+        let (mut from, mut copies) = (None::<Key>, 0_u64);
+        let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Rejection::new(Reason::DeadlinePassed));
+            }
+            let span = copy_keys::sets(from.as_deref());
+            let page =
+                self.node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+            let Some((last, _)) = page.rows.last() else { break };
+            from = Some(last.clone());
+            for (key, row) in &page.rows {
+                let set = CopiedSet::open(key, row, self.node.subject_keys())?;
+                if let SetRow::Kept(set) = set {
+                    copies = copies.saturating_add(set.live);
+                }
+            }
+        }
+        // Read after them, so it has the entries of all that was counted.
+        let edge = EdgeRow::read(&*self.node.engine)?;
+        if edge.period != self.log.name.period {
+            return Err(Rejection::new(Reason::ShardBusy));
+        }
+        self.seen = self.seen.max(edge.size);
+        Ok(copies)
     }
 
     /// Opens a subject's row. `None`: it was erased.

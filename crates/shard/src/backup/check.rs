@@ -1,9 +1,8 @@
 //! Checks a backup: every frame, every row's place, the log's tree against its checkpoint.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
-use engine::{Key, Value};
+use engine::{Batch, Key, Value};
 use ledger::checkpoint::Checkpoint;
 
 use crate::backup::format::{Header, Manifest};
@@ -104,7 +103,7 @@ fn said(error: &Error) -> String {
 struct Rows<'a> {
     settings: &'a Settings,
     keyring: &'a FileKeyring,
-    held: BTreeSet<u32>,
+    held: Vec<u32>,
     logs: Logs,
     summing: Summing,
     identity: Option<Identity>,
@@ -118,7 +117,7 @@ impl<'a> Rows<'a> {
         Self {
             settings,
             keyring,
-            held: keyring.generations().into_iter().collect(),
+            held: keyring.generations(),
             logs: Logs::default(),
             summing: Summing::new(),
             identity: None,
@@ -161,8 +160,9 @@ impl<'a> Rows<'a> {
             }
         } else if prefix == Some(&0x13) {
             // An upload is no record yet: its caller begins again.
-            let lost = attachment::generation_of(row).ok().flatten();
-            self.uploads_lost += u64::from(lost.is_some_and(|it| !self.held.contains(&it)));
+            // Those that a restore discards: this batch is never committed.
+            let lost = attachment::discard_lost(&mut Batch::new(), key, row, &self.held);
+            self.uploads_lost += u64::from(lost);
         } else if prefix == Some(&0x33) {
             self.erased = keys::fed_commit(key);
         }

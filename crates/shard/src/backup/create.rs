@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlas::{Annex, Date, RegionMap};
+use ledger::entry::MapRef;
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use terms::UnixMillis;
@@ -23,12 +24,15 @@ use crate::log::begun_backup::BackupId;
 use crate::metrics::Metrics;
 use crate::startup::open::Opening;
 use crate::startup::shard::Parts;
-use crate::store::directories;
+use crate::store::slots::{MAP_ROW_BYTES, decode_map};
+use crate::store::{directories, keys};
 use crate::write::rotate::Ending;
 use crate::{Environment, Error, Settings};
 
 /// Time in which a running shard must begin.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);
+/// Time in which a running shard must say its map, before its store is looked at again.
+const MAP_WITHIN: Duration = Duration::from_secs(5);
 /// Time in which it must go on.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(120);
 /// Time between two looks whether it has begun.
@@ -200,6 +204,60 @@ async fn take(mut pipe: pipe::Receiver, file: &mut File) -> Result<(), Error> {
         }
         number += 1;
     }
+}
+
+/// The region map that is in force at the shard now, whether it runs or not.
+///
+/// # Errors
+/// [`Error::NotBackedUp`]: the shard runs, and does not say. [`Error::Engine`], [`Error::Damaged`].
+pub(super) async fn map_now(settings: &Settings, outside: &Environment) -> Result<MapRef, Error> {
+    let until = Instant::now() + BEGINS_WITHIN;
+    // It may end, or start, while it is asked.
+    while Instant::now() < until {
+        match outside.store.open() {
+            Ok(store) => {
+                let row = store.get_many(&[keys::MAP])?.pop().flatten();
+                return decode_map(&row.ok_or(Error::Damaged("region maps"))?);
+            }
+            Err(engine::Error::Locked { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(row) = asked_map(settings).await? {
+            return decode_map(&row);
+        }
+    }
+    Err(Error::NotBackedUp("the shard does not say which region map is in force".to_owned()))
+}
+
+/// What the shard that runs says of its map. `None`: it has not answered for a while.
+async fn asked_map(settings: &Settings) -> Result<Option<[u8; MAP_ROW_BYTES]>, Error> {
+    let path = settings.map_pipe();
+    let io = |source| Error::Io { path: path.clone(), source };
+    // One that was left by a command that ended early.
+    fs::remove_file(&path).ok();
+    link::host::files::make_pipe(&path).map_err(io)?;
+    let mut row = [0; MAP_ROW_BYTES];
+    let said = match pipe::OpenOptions::new().open_receiver(&path) {
+        Ok(mut pipe) => {
+            let until = Instant::now() + MAP_WITHIN;
+            // Without a writer, a pipe reads as one that has ended.
+            let mut begun = 0;
+            while begun == 0 && Instant::now() < until {
+                begun = pipe.read(&mut row[..1]).await.map_err(io)?;
+                if begun == 0 {
+                    sleep(LOOK_EVERY).await;
+                }
+            }
+            if begun == 0 {
+                Ok(None)
+            } else {
+                exactly(&mut pipe, &mut row[1..]).await.map(|()| Some(row))
+            }
+        }
+        Err(error) => Err(io(error)),
+    };
+    fs::remove_file(&path).ok();
+    said
 }
 
 /// What the shard says in the place of a backup.

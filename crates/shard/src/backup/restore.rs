@@ -13,13 +13,13 @@ use crate::backup::check::{Checked, VerifiedBackup, check};
 use crate::clock::GuardedClock;
 use crate::log::EdgeRow;
 use crate::log::checkpoint_file::unverified;
-use crate::log::known_erasures::{Erasures, all_known, keep_all, knows_who_moved};
+use crate::log::known_erasures::{Erasures, all_known, keep_all, refuse_copies_alone};
 use crate::startup::open::Opening;
 use crate::startup::recover::{
-    AfterRestore, Before, anchored, begin_after, erase_again, place, remove, set,
+    AfterRestore, Before, ErasedAgain, anchored, begin_after, erase_again, place, remove, set,
 };
 use crate::startup::recovery_mark;
-use crate::startup::recovery_mark::Mark;
+use crate::startup::recovery_mark::{Mark, Restoring};
 use crate::store::keyring::{FileKeyring, Keyring as _};
 use crate::store::{attachment, generations};
 use crate::{Environment, Error, Settings};
@@ -35,8 +35,8 @@ pub struct Restored {
     /// The newest head that is known of the log before: origin and entries. What is in it and not in
     /// the backup is lost.
     pub old_head: (String, u64),
-    /// People, and collections of people, that the backup had and that were erased again.
-    pub erased_again: u64,
+    /// What was erased again.
+    pub again: ErasedAgain,
     /// The origin of the new period.
     pub origin: String,
     /// The public key of the new period: give it to your auditors, and keep the old one.
@@ -66,7 +66,10 @@ pub fn restore(
     let checked = check(settings, map.deployment(), &keyring, from, &mut |_| Ok(()))?;
     let (region, shard) = (&settings.region, &settings.shard);
     checked.identity.expect(map.deployment(), region, shard, territory.as_str())?;
-    let own_is_lost = !settings.erasures_path().exists();
+    let mark = recovery_mark::read(&opening.recovering())?;
+    let missing = !settings.erasures_path().exists();
+    let noted_lost = mark.as_ref().is_some_and(Mark::erasures_lost);
+    let erasures_lost = missing || noted_lost || *erasures == Erasures::Unknown;
     let known = all_known(settings, &keyring, erasures, false)?;
     let newest = known.last().map(|known| known.entry);
     if *erasures != Erasures::Unknown && newest < checked.erased {
@@ -75,14 +78,14 @@ pub fn restore(
                    that are not in them";
         return Err(Error::Erasures { path, why: why.to_owned() });
     }
-    if own_is_lost {
-        knows_who_moved(settings, map, erasures)?;
+    if erasures_lost {
+        refuse_copies_alone(settings, erasures)?;
     }
     let began = UnixMillis(u64::from(checked.shown.minute) * MINUTE_MS);
     if GuardedClock::start(Arc::clone(&outside.clock), settings, began, false).ahead().is_some() {
         return Err(Error::ClockUnconfirmed);
     }
-    let old_head = old_head(&opening, &checked)?;
+    let old_head = old_head(&opening, &checked, mark, erasures_lost)?;
     // A restore that is begun again, without the files of this one, finds them all in its own.
     if !known.is_empty() {
         keep_all(settings, &keyring, &known, &*outside.entropy)?;
@@ -90,22 +93,26 @@ pub fn restore(
     load(&opening, &keyring, from, &checked.shown)?;
     let Checked { shown, checkpoint, .. } = checked;
     let count = u64::try_from(known.len()).unwrap_or(u64::MAX);
-    let erasures = (*erasures != Erasures::Unknown).then_some(count);
+    let erasures = (!erasures_lost).then_some(count);
     let signed = (old_head.origin.clone(), old_head.size);
     let after = AfterRestore { old_head, id: shown.id.clone(), head: checkpoint, erasures };
     let begun = begin_after(&opening, &keyring, Before::Restore(after), newest)?;
-    let erased_again = erase_again(&opening, &known, begun.since)?;
+    let again = erase_again(&opening, &known, begun.since)?;
     remove(&opening.recovering())?;
     let (origin, vkey) = (begun.recovered.origin, begun.recovered.vkey);
-    Ok(Restored { backup: shown, old_head: signed, erased_again, origin, vkey })
+    Ok(Restored { backup: shown, old_head: signed, again, origin, vkey })
 }
 
 /// The newest head that is known of the log, and the mark that keeps the store from starting. A
 /// restore that is begun again finds the head in that mark.
-fn old_head(opening: &Opening<'_>, checked: &Checked) -> Result<Checkpoint, Error> {
-    let mark = opening.recovering();
-    let before = match recovery_mark::read(&mark)? {
-        Some(Mark::Restore(note)) => Some(note),
+fn old_head(
+    opening: &Opening<'_>,
+    checked: &Checked,
+    mark: Option<Mark>,
+    erasures_lost: bool,
+) -> Result<Checkpoint, Error> {
+    let before = match mark {
+        Some(Mark::Restore(Restoring { note, .. })) => Some(note),
         Some(Mark::Recovery(given_up)) => given_up.note,
         None => None,
     };
@@ -116,7 +123,8 @@ fn old_head(opening: &Opening<'_>, checked: &Checked) -> Result<Checkpoint, Erro
     let signed = note.as_deref().and_then(unverified);
     let heads = signed.into_iter().chain([checked.checkpoint.clone()]);
     let newest = heads.max_by_key(place).unwrap_or_else(|| checked.checkpoint.clone());
-    set(&mark, note.as_deref().unwrap_or("no checkpoint was left\n"))?;
+    let note = note.unwrap_or_else(|| "no checkpoint was left\n".to_owned());
+    set(&opening.recovering(), &Restoring { note, erasures_lost }.text())?;
     Ok(newest)
 }
 

@@ -1,5 +1,6 @@
 //! Backups of a shard that runs. An operator's command makes a pipe beside the checkpoint file and
-//! reads from it; the shard, which may write nowhere else, writes the backup into it.
+//! reads from it; the shard, which may write nowhere else, writes the backup into it. On another pipe it
+//! says which region map is in force.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +15,16 @@ use crate::backup::format::FAILED;
 use crate::backup::write::write;
 use crate::log::begun_backup::{BackupId, BeginBackup};
 use crate::node::Node;
+use crate::store::region_maps::map_ref;
+use crate::store::slots::encode_map;
 use crate::write::command::Errand;
 use crate::write::committer::Queue;
 use crate::{Error, Settings};
 
 /// Time between two looks for a pipe.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same, for the pipe on which the map is asked for.
+const LOOK_FOR_MAP_EVERY: Duration = Duration::from_millis(250);
 /// Frames that are ready and not written.
 const FRAMES_READY: usize = 2;
 /// Time in which the reader must take a frame: a view of the store is open meanwhile.
@@ -30,16 +35,38 @@ impl Settings {
     pub(super) fn backup_pipe(&self) -> PathBuf {
         self.checkpoint_path().with_extension("backup-pipe")
     }
+
+    /// The pipe on which a running shard says which region map is in force.
+    pub(super) fn map_pipe(&self) -> PathBuf {
+        self.checkpoint_path().with_extension("map-pipe")
+    }
 }
 
 /// Never done.
 pub(crate) async fn tend(node: Arc<Node>, queue: Queue, settings: Settings) {
+    // Apart: the map is asked for while another backup is being given, too.
+    tokio::join!(tend_backups(&node, &queue, &settings), tend_map(&node, &settings));
+}
+
+async fn tend_map(node: &Node, settings: &Settings) {
+    let path = settings.map_pipe();
+    loop {
+        sleep(LOOK_FOR_MAP_EVERY).await;
+        if let Ok(mut pipe) = pipe::OpenOptions::new().open_sender(&path) {
+            let map = encode_map(map_ref(&node.map()));
+            // A reader that has gone asks again, or sends nothing.
+            timeout(TAKEN_WITHIN, pipe.write_all(&map)).await.ok();
+        }
+    }
+}
+
+async fn tend_backups(node: &Arc<Node>, queue: &Queue, settings: &Settings) {
     let path = settings.backup_pipe();
     loop {
         sleep(LOOK_EVERY).await;
         // No pipe, or no reader: no backup is asked for.
         if let Ok(pipe) = pipe::OpenOptions::new().open_sender(&path) {
-            give(&node, &queue, pipe).await;
+            give(node, queue, pipe).await;
         }
     }
 }

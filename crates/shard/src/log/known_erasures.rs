@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use atlas::RegionMap;
 use terms::Entropy;
 
 use crate::log::erasure_file::{ErasureFile, ErasureKey, Found, KnownErasure, What, each_record};
@@ -18,7 +17,7 @@ pub enum Erasures {
     /// In the file next to the checkpoint, and in these.
     Known(Vec<PathBuf>),
     /// The same, where the file next to the checkpoint is lost: it is accepted that these copies may be
-    /// older, and that people come back who have moved to another region since.
+    /// older, and that people come back who were erased since, or have moved to another region.
     Copies(Vec<PathBuf>),
     /// Nowhere, unless the file next to the checkpoint says it: it is accepted that people come back
     /// who were erased, or have moved to another region.
@@ -53,20 +52,15 @@ pub(crate) fn all_known(
 }
 
 /// Refuses to go on with copies of the file of erasures alone, where the file next to the checkpoint is
-/// lost and people may have moved to other regions since: both regions would take writes of them.
-pub(crate) fn knows_who_moved(
-    settings: &Settings,
-    map: &RegionMap,
-    erasures: &Erasures,
-) -> Result<(), Error> {
-    let leaves = |to: &atlas::Region| map.may_move(&settings.region, to.name());
-    if !matches!(erasures, Erasures::Known(_)) || !map.regions().iter().any(leaves) {
+/// lost. No map is asked whether people could move: an earlier or a later one may have let them.
+pub(crate) fn refuse_copies_alone(settings: &Settings, erasures: &Erasures) -> Result<(), Error> {
+    if !matches!(erasures, Erasures::Known(_)) {
         return Ok(());
     }
     let path = settings.erasures_path();
-    let why = "it is missing. A copy does not say who has moved to another region since: such people \
-               would come back here, and both regions would take writes of them. Put the newest file in \
-               its place, or accept that with `--accept-moves-unknown`";
+    let why = "it was lost, or a first attempt did without it, and a copy does not say who was erased, or has moved to another region, since \
+               it was made. Such people would come back here, and two regions would take writes of those \
+               who moved. Put the newest file in its place, or accept that with `--accept-old-copies`";
     Err(Error::Erasures { path, why: why.to_owned() })
 }
 

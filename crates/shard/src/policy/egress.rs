@@ -8,11 +8,12 @@
 //! An answer to a reader abroad is the same for a record that is not for them and for one that is
 //! not there: otherwise the answer itself would tell of the person.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use atlas::{Country, Moment, Question};
 use bytes::Bytes;
 use ledger::entry::Role;
+use sealed::AnswerSecret;
 use terms::{Collection, Detail, Reason, RegionId, Rejection};
 
 use crate::log::access_counters::AccessCounters;
@@ -80,10 +81,12 @@ pub(crate) struct Lookup {
     pub(crate) question: Option<SealedQuestion>,
 }
 
-/// A sealed question, and the key to which it is sealed. It is opened where the body has been read.
+/// A sealed question, and the key to which it is sealed. It is opened before anything is told.
 pub(crate) struct SealedQuestion {
     pub(crate) key: String,
     pub(crate) sealed: Bytes,
+    /// What seals the answer, once the question has been opened.
+    pub(crate) answer: OnceLock<AnswerSecret>,
 }
 
 /// A part of a body.

@@ -207,12 +207,9 @@ impl MapImpact<'_> {
         let people = head.indexed.participants.iter();
         let bound: Vec<&[Jurisdiction]> = people.map(|one| &one.jurisdictions[..]).collect();
         let refused = |map: &RegionMap| {
-            // Where the rules place it here with the choice or without it, as of a write.
-            let with = [subject.choice.chosen.as_ref(), None].into_iter();
-            let mut rulings = with.filter_map(|by| atlas::decide_chosen(map, &question, by).ok());
-            let is_here = |at: &&atlas::Placement| *at.region() == self.node.region;
-            let ruling = rulings.find(|ruling| ruling.placement().filter(is_here).is_some())?;
-            let here = ruling.placement()?;
+            let (chosen, region) = (subject.choice.chosen.as_ref(), &self.node.region);
+            let ruling = atlas::decide_stored(map, &question, chosen, region).ok()?;
+            let here = ruling.placement().filter(|at| at.region() == region)?;
             let conflict = atlas::together(map, &question, here, &bound).err()?;
             Some(conflict.refusal().reason())
         };

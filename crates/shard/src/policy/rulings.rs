@@ -128,7 +128,15 @@ pub(crate) struct Rules {
     region: RegionId,
     territory: Country,
     date: Moment,
-    made: HashMap<(TenantId, Collection, Findings, Option<RegionId>), Verdict>,
+    made: HashMap<(TenantId, Collection, Findings, By), Verdict>,
+}
+
+/// What a ruling rests on besides findings.
+#[derive(PartialEq, Eq, Hash)]
+struct By {
+    chosen: Option<RegionId>,
+    /// It is of what is stored here.
+    stored: bool,
 }
 
 impl Rules {
@@ -197,16 +205,8 @@ impl Rules {
         findings: &Findings,
         chosen: Option<&RegionId>,
     ) -> Verdict {
-        let key = (tenant.clone(), collection.clone(), findings.clone(), chosen.cloned());
-        if let Some(verdict) = self.made.get(&key) {
-            return verdict.clone();
-        }
-        let verdict = self.rule(tenant, collection, findings, chosen);
-        if self.made.len() >= REMEMBERED_MAX {
-            self.made.clear();
-        }
-        self.made.insert(key, verdict.clone());
-        verdict
+        let by = By { chosen: chosen.cloned(), stored: false };
+        self.remembered(tenant, collection, findings, by)
     }
 
     /// The same for what is stored here: where the rules place it here without the choice, it may stay
@@ -218,14 +218,28 @@ impl Rules {
         findings: &Findings,
         chosen: Option<&RegionId>,
     ) -> Verdict {
-        let verdict = self.decide(tenant, collection, findings, chosen);
-        if chosen.is_none() || matches!(verdict, Verdict::Here(_)) {
-            return verdict;
+        // Without a choice it is the same ruling.
+        let by = By { chosen: chosen.cloned(), stored: chosen.is_some() };
+        self.remembered(tenant, collection, findings, by)
+    }
+
+    fn remembered(
+        &mut self,
+        tenant: &TenantId,
+        collection: &Collection,
+        findings: &Findings,
+        by: By,
+    ) -> Verdict {
+        let key = (tenant.clone(), collection.clone(), findings.clone(), by);
+        if let Some(verdict) = self.made.get(&key) {
+            return verdict.clone();
         }
-        match self.decide(tenant, collection, findings, None) {
-            Verdict::Here(ruled) => Verdict::Here(ruled),
-            Verdict::Elsewhere(_) | Verdict::Refused(_) => verdict,
+        let verdict = self.rule(tenant, collection, findings, &key.3);
+        if self.made.len() >= REMEMBERED_MAX {
+            self.made.clear();
         }
+        self.made.insert(key, verdict.clone());
+        verdict
     }
 
     fn rule(
@@ -233,7 +247,7 @@ impl Rules {
         tenant: &TenantId,
         collection: &Collection,
         findings: &Findings,
-        chosen: Option<&RegionId>,
+        by: &By,
     ) -> Verdict {
         // Nobody's people are stored whom the map does not name, whatever a gateway says.
         if self.map.tenant(tenant).is_none() {
@@ -241,7 +255,13 @@ impl Rules {
             return Verdict::Refused(fault.problem("the region map does not name the tenant"));
         }
         let question = Question { tenant, collection, findings, date: self.date };
-        let ruling = match atlas::decide_chosen(&self.map, &question, chosen) {
+        let chosen = by.chosen.as_ref();
+        let ruling = if by.stored {
+            atlas::decide_stored(&self.map, &question, chosen, &self.region)
+        } else {
+            atlas::decide_chosen(&self.map, &question, chosen)
+        };
+        let ruling = match ruling {
             Ok(ruling) => ruling,
             Err(unknown) => return Verdict::Refused(unknown.into()),
         };

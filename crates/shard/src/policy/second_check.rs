@@ -155,7 +155,7 @@ fn names(exclude: &Exclusions, region: &Region) -> bool {
     let site = region.site();
     for operator in exclude.operators() {
         match &site.operator {
-            Some(own) if own.trim().to_lowercase() != operator.trim().to_lowercase() => {}
+            Some(own) if !words(own).eq(words(operator)) => {}
             Some(_) | None => return true,
         }
     }
@@ -165,6 +165,11 @@ fn names(exclude: &Exclusions, region: &Region) -> bool {
         }
     }
     exclude.regions().iter().any(|name| name == region.name())
+}
+
+/// The words of an operator's name, without regard to upper and lower case.
+fn words(operator: &str) -> impl Iterator<Item = String> {
+    operator.split_whitespace().map(str::to_lowercase)
 }
 
 /// One law that attaches.
@@ -233,6 +238,8 @@ mod tests {
             ("exclude.regions = [\"kz-ala\"]", "", false),
             ("exclude.regions = [\"kz-ala\", \"ru-msk\"]", "", true),
             ("exclude.operators = [\"A\", \"Halls \"]", "site.operator = \"hALLS\"", true),
+            ("exclude.operators = [\"Two  Halls\"]", "site.operator = \"two   HALLS \"", true),
+            ("exclude.operators = [\"Two Halls\"]", "site.operator = \"TwoHalls\"", false),
             ("exclude.operators = [\"A\", \"B\"]", "site.operator = \"Halls\"", false),
             ("exclude.operators = [\"A\"]", "", true),
             ("exclude.controlled_from = [\"US\", \"GB\"]", "", true),

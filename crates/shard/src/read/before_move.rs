@@ -9,27 +9,49 @@ use crate::node::Node;
 use crate::store::damage::read_rows;
 use crate::store::keys::Owner;
 use crate::store::record::Stored;
-use crate::store::subject::SubjectRow;
+use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::write::move_command::Looked;
 
 /// Heads that are read at once, and their bytes.
 const AT_ONCE: ScanLimit = ScanLimit { rows: 256, bytes: 4 << 20 };
 
 /// What a subject has that can be copied. None: the committer is to look itself, because some records name
-/// other people, or because something does not read back. Blocks its thread.
+/// other people, or because something does not read back; or it need not look at all, because no move of
+/// the subject can begin by that request. Blocks its thread.
 ///
 /// # Errors
 /// `SHARD_BUSY`: too many looks are under way, or too many of the tenant.
-pub(crate) fn look(node: &Node, owner: &Owner) -> Result<Option<Looked>, Rejection> {
+pub(crate) fn look(
+    node: &Node,
+    owner: &Owner,
+    request_id: [u8; 16],
+) -> Result<Option<Looked>, Rejection> {
+    if !may_begin(node, owner, request_id).unwrap_or(false) {
+        return Ok(None);
+    }
     let look = node.moves.look(owner).ok_or(Reason::ShardBusy)?;
     let heads = heads(node, owner).unwrap_or_default();
     Ok(heads.map(|heads| Looked { look, heads }))
 }
 
-fn heads(node: &Node, owner: &Owner) -> Result<Option<u64>, Error> {
+/// Whether a move of the subject may begin by that request. If that changes meanwhile, the committer looks.
+fn may_begin(node: &Node, owner: &Owner, request_id: [u8; 16]) -> Result<bool, Error> {
+    let Some(subject) = kept(node, owner)? else { return Ok(false) };
+    let stays = matches!(subject.status, Status::Live | Status::Blocked(_));
+    Ok(stays && subject.given_up.is_none_or(|of| of.request_id != request_id))
+}
+
+fn kept(node: &Node, owner: &Owner) -> Result<Option<Subject>, Error> {
     let row = read_rows(&*node.engine, &[owner.row()])?.pop();
     let Some(Ok(Some(row))) = row else { return Ok(None) };
-    let SubjectRow::Kept(subject) = node.open_subject(owner, &row)? else { return Ok(None) };
+    Ok(match node.open_subject(owner, &row)? {
+        SubjectRow::Kept(subject) => Some(subject),
+        SubjectRow::Erased(_) => None,
+    })
+}
+
+fn heads(node: &Node, owner: &Owner) -> Result<Option<u64>, Error> {
+    let Some(subject) = kept(node, owner)? else { return Ok(None) };
     let (mut span, mut heads) = (owner.records(), 0);
     loop {
         let page = node.engine.scan(&span, Order::Ascending, AT_ONCE)?;

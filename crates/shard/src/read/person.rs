@@ -115,6 +115,11 @@ impl AboutPerson {
             return Err(subject_status::collection_erased());
         }
         let collections = self.collections(reader, &*view, &subject)?;
+        if self.export {
+            // It is whole, or refused, and has no sealed bodies. What is refused has no entry.
+            let map = node.map();
+            collections.iter().try_for_each(|held| map.admit_plain(&held.name, "subject"))?;
+        }
         let accesses = match read_row(&*view, &self.owner.accesses()).map_err(broken)?? {
             Some(row) => {
                 let (incarnation, key) = (subject.incarnation, subject.key());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atlas::Reads;
 use bytes::Bytes;
-use sealed::Call;
+use sealed::{AnswerSecret, Call};
 use terms::limits::{ATTACHMENT_CHUNK_BYTES, ATTACHMENT_READ_BYTES_MAX};
 use terms::{Detail, Reason, Rejection};
 use tokio::time::Instant;
@@ -137,6 +137,8 @@ impl Reader {
         let map = self.node.map();
         let rules = map.collection(&lookup.address.collection);
         rules.map_or(Ok(()), |rules| rules.admit_purpose(&lookup.purpose))?;
+        // Nor by a question that does not open, of which the log has nothing.
+        self.answer_secret(lookup)?;
         self.egress(lookup, judged).admit(&lookup.address.owner, row)
     }
 
@@ -281,13 +283,22 @@ impl Reader {
 
     /// What is found, with its body sealed if the get asked for that.
     pub(super) fn answered(&self, get: &Get, found: Found) -> Result<Found, Rejection> {
-        let Lookup { address, question, .. } = &get.lookup;
-        let Some(SealedQuestion { key, sealed }) = question else { return Ok(found) };
+        let Some(answer) = self.answer_secret(&get.lookup)? else { return Ok(found) };
+        let version = i64::try_from(found.version.0).unwrap_or(i64::MAX);
+        let sealed = answer.seal(self.node.random()?, version, &found.etag, &found.body);
+        Ok(Found { body: sealed.into(), sealed: true, ..found })
+    }
+
+    /// What seals the answer, if the get asked for that: its question is opened once.
+    fn answer_secret<'a>(&self, lookup: &'a Lookup) -> Result<Option<&'a AnswerSecret>, Rejection> {
+        let Lookup { address, question, .. } = lookup;
+        let Some(SealedQuestion { key, sealed, answer }) = question else { return Ok(None) };
+        if let Some(answer) = answer.get() {
+            return Ok(Some(answer));
+        }
         let (node, binding) = (&self.node, transit::binding(Call::Get, address));
         let opened = node.transit.open(key, node.now(), &binding, sealed, "sealed_question")?;
-        let version = i64::try_from(found.version.0).unwrap_or(i64::MAX);
-        let sealed = opened.1.seal(node.random()?, version, &found.etag, &found.body);
-        Ok(Found { body: sealed.into(), sealed: true, ..found })
+        Ok(Some(answer.get_or_init(|| opened.1)))
     }
 
     /// A part of an attachment of so many bytes.

@@ -1,7 +1,8 @@
 //! Asks the other shards of the region which slots their stores have. A store that was made, restored or
 //! recovered serves a slot once each other shard of the annex has said that its own store does not have
-//! it. So no two shards serve one slot, however they came by its ownership row: a store has the row before
-//! it asks, and of two that ask each other neither goes on.
+//! it. A store has its ownership rows before it asks, and of two that ask each other neither goes on. So
+//! two serve one slot only if the annex of the later one to be confirmed does not name the other, or names
+//! both by one name: docs/operations.md says what operators see to.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -73,7 +73,10 @@ fn proven(
     let proof = MoveProof::open(row, owner, subject.incarnation, &node.region, subject.key())?;
     let MoveProof { digest, source, entry: at, opening } = proof;
     let origin = node.origins().of(node.period_of(at.log)?);
-    let view = views.of(&origin)?;
+    let view = views.of(&origin).map_err(|fault| match fault.reason {
+        Reason::LogUnknown => log_lost(),
+        _ => fault,
+    })?;
     if view.size() <= at.index.0 {
         // The next checkpoint has it.
         return Err(Reason::ShardBusy.into());
@@ -100,6 +103,15 @@ fn proven(
         proof: path.to_text(),
     };
     Ok(MoveProven { digest, out, into })
+}
+
+/// The log with the entry has ended without a last checkpoint, by a restore or a recovery.
+fn log_lost() -> Rejection {
+    let fault = Rejection::new(Reason::LogUnknown).field("subject.id");
+    fault.problem("came here by a move whose log was lost since").cure(
+        "no receipt of that move can be given; an auditor's mirror of the lost log has its entry, and the \
+         log that serves now says it again",
+    )
 }
 
 /// Whether that names a log of that shard.
@@ -134,4 +146,78 @@ pub(super) fn takes(
         && took.peer() == Some((own.origin.as_str(), own.index))
         && took.commitment.is_some()
         && took.commitment == gave.commitment
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Disk;
+    use ledger::entry::{Call, Caller, Detail, MapRef, Role};
+    use ledger::hash::leaf_hash;
+    use ledger::note::Signer;
+    use ledger::{Checkpoint, TlogProof};
+    use terms::{RegionId, ShardId};
+
+    use super::*;
+    use crate::testing;
+
+    /// A MOVE_OUT or MOVE_IN entry about a whole subject.
+    fn of_move(kind: Kind, peer: (&str, u64), commitment: [u8; 32]) -> Entry {
+        let caller = Caller { role: Role::Shard, tag: [4; 16], territory: None };
+        let map = MapRef { epoch: 1, digest: [9; 32] };
+        let tenant_tag = Some([3; 16]);
+        let call = Call { tenant_tag, caller: Some(&caller), collection: None, map };
+        let mut entry = Entry::of_call(kind, 7, call);
+        entry.say(Detail::Peer { origin: peer.0.to_owned(), index: peer.1 });
+        entry.commitment = Some(commitment);
+        entry
+    }
+
+    /// The entry, as the only one of a log, and the proof of it.
+    fn proven_by(origin: &str, entry: &Entry) -> proto::ArrivalEnd {
+        let signer = Signer::from_seed(origin, &[7; 32]).unwrap();
+        let entry = entry.encode().unwrap();
+        let root = leaf_hash(&entry);
+        let signed = Checkpoint { origin: origin.to_owned(), size: 1, root }.sign(&signer).unwrap();
+        let proof = TlogProof { extra: None, index: 0, path: Vec::new(), checkpoint: signed };
+        proto::ArrivalEnd {
+            origin: origin.to_owned(),
+            index: 0,
+            entry: entry.into(),
+            proof: proof.to_text(),
+            vkey: signer.vkey(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_later_log_of_the_other_shard_proves_by_saying_it_again_that_it_took_the_subject() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = testing::node(folder.path(), &Disk::new(1));
+        let log = |shard: &str| format!("{}/{shard}", node.deployment);
+        let (own, later) = (log("ru-msk/s1/1"), log("eu-fra/s1/2"));
+        let shard = PeerShard {
+            region: RegionId::parse("eu-fra").unwrap(),
+            shard: ShardId::parse("s1").unwrap(),
+            addresses: Vec::new(),
+        };
+        let out = of_move(Kind::MoveOut, (&log("eu-fra/s1/1"), 4), [7; 32]);
+        let gave = proven_by(&own, &out);
+        let said = |origin: &str, peer, commitment| {
+            let mut entry = of_move(Kind::MoveIn, peer, commitment);
+            entry.say(Detail::Reason("the log that said it has ended".to_owned()));
+            proven_by(origin, &entry)
+        };
+        let again = said(&later, (&own, 0), [7; 32]);
+        assert!(takes(&node, &shard, &gave, &again));
+        // Not another shard's log, another move, other records, or a proof of something else.
+        let mut changed = again.clone();
+        changed.entry = said(&later, (&own, 0), [8; 32]).entry;
+        let others = [
+            said(&log("eu-fra/s2/2"), (&own, 0), [7; 32]),
+            said(&later, (&own, 1), [7; 32]),
+            said(&later, (&own, 0), [8; 32]),
+            changed,
+        ];
+        assert!(others.iter().all(|other| !takes(&node, &shard, &gave, other)));
+    }
 }

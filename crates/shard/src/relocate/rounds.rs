@@ -279,13 +279,17 @@ fn due(node: &Node) -> Result<Due, Error> {
     let mut unread = each(node, keys::all_moving(None), |key, row| {
         let MovesTo { to, left, since } = MovesTo::read(row)?;
         let slot = keys::of_moving(key).and_then(keys::slot_of).ok_or_else(damaged)?;
-        let work = due.work.entry((to, slot)).or_default();
         if left {
             due.left += 1;
             due.oldest_left = Some(due.oldest_left.map_or(since, |oldest| oldest.min(since)));
         } else {
             due.moving += 1;
         }
+        if !node.owns(slot) {
+            // Another shard of the region may serve the person by now.
+            return Ok(());
+        }
+        let work = due.work.entry((to, slot)).or_default();
         if work.len() < TURN_MAX {
             let key = key.clone();
             work.push(if left { Work::HandOver(key) } else { Work::Copy(key) });
@@ -334,7 +338,47 @@ fn each(
 
 #[cfg(test)]
 mod tests {
+    use engine::{Batch, Disk};
+    use terms::SlotSet;
+
     use super::*;
+    use crate::store::slots::OwnSlots;
+    use crate::testing;
+
+    #[test]
+    fn no_move_goes_on_from_a_slot_that_is_not_confirmed() {
+        let (folder, disk) = (tempfile::tempdir().expect("a folder"), Disk::new(1));
+        let node = testing::node(folder.path(), &disk);
+        let to = RegionId::parse("eu-fra").expect("a region");
+        let mut batch = Batch::new();
+        for (subject, left) in [("anna", false), ("boris", true)] {
+            let row = MovesTo { to: to.clone(), left, since: Minute(1) }.row();
+            batch.put(keys::moving(&testing::address(&node, subject).owner.row()), row);
+        }
+        // What the other region is to erase, it erases.
+        let owner = testing::address(&node, "clara").owner;
+        let slot = owner.slot;
+        let copy = LeftCopy { owner, to: to.clone(), move_id: [1; 16] };
+        let (key, row) = copy.row(node.subject_keys(), [2; 12]);
+        batch.put(key, row);
+        let head = node.engine.head().expect("a head");
+        node.engine.commit(batch, head, head.size).expect("a commit");
+
+        let confirmed =
+            node.slots.send_replace(OwnSlots { served: SlotSet::NONE, unconfirmed: SlotSet::ALL });
+        let found = due(&node).expect("a look");
+        assert_eq!((found.moving, found.left, found.copies), (1, 1, 1));
+        let work: Vec<&(RegionId, Slot)> = found.work.keys().collect();
+        assert_eq!(work, [&(to, slot)]);
+        assert!(found.work.values().flatten().all(|one| matches!(one, Work::Drop(_))));
+
+        node.slots.send_replace(confirmed);
+        let found = due(&node).expect("a look");
+        let all: Vec<&Work> = found.work.values().flatten().collect();
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().any(|one| matches!(one, Work::Copy(_))));
+        assert!(all.iter().any(|one| matches!(one, Work::HandOver(_))));
+    }
 
     #[test]
     fn what_no_region_serves_comes_first_whatever_has_failed() {

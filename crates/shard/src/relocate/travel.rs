@@ -95,7 +95,8 @@ pub(crate) fn read_subject(bytes: &[u8]) -> Result<ArrivingSubject, Malformed> {
         });
     }
     let blocked = Blocked::read_any(&mut row)?;
-    let chosen = read_region(&mut row)?;
+    // A shard of before choices sends none.
+    let chosen = if row.is_at_end() { None } else { read_region(&mut row)? };
     row.end()?;
     Ok(ArrivingSubject { findings, bases, created, erased, blocked, chosen })
 }
@@ -347,6 +348,21 @@ mod tests {
         let (first, last) = (Minute(1), Minute(2));
         let (collection, kind) = (Collection::parse("notes").unwrap(), AccessKind::Records);
         Access { collection, kind, by: None, purpose, reads, first, last }
+    }
+
+    #[test]
+    fn a_subject_of_before_choices_has_none() {
+        let mut row = Writer::default();
+        row.bytes(&Findings::default().encode());
+        write_bases(&[], &mut row);
+        row.fixed(&[5; 16]).u32(7).u32(0);
+        Blocked::write_any(None, &mut row);
+        let chosen = |bytes: &[u8]| read_subject(bytes).map(|subject| subject.chosen).ok();
+        assert_eq!(chosen(&row.0), Some(None));
+        assert_eq!(chosen(&row.0[..row.0.len() - 1]), None, "what is cut is refused");
+        row.text("eu-fra");
+        assert_eq!(chosen(&row.0), Some(Some(RegionId::parse("eu-fra").unwrap())));
+        assert_eq!(chosen(&row.0[..row.0.len() - 1]), None);
     }
 
     #[test]

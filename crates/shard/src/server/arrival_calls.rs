@@ -235,8 +235,9 @@ fn ended(node: &Node, of: &Checked) -> Result<Option<Ended>, Rejection> {
     Ok(row.map(|row| Ended::read(&row)).transpose()?)
 }
 
-/// Whether the source's log gives something away to here. Then the move was not given up: who said so had
-/// a key of its shard. What was given away is compared once it has come again.
+/// Whether the source's log gives someone away to here. Then the move was not given up: who said so had
+/// a key of its shard. Which person and which move that is, its commitment does not say before their records
+/// are here: what was given away is compared once it has come again.
 fn gives_away(node: &Node, of: &Checked, end: &proto::ArrivalEnd) -> bool {
     let Some(log) = log_of(node, &of.from, &end.origin, &end.vkey) else { return false };
     let Ok(included) = tlog_proof::verify_receipt(&end.proof, &log, &end.entry) else {

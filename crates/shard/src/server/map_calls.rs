@@ -86,7 +86,8 @@ impl MapCalls {
     fn transit_key(&self) -> Outcome {
         let node = &self.reader.node;
         let note = node.transit.published(node.now());
-        note.map_or_else(|| Rejection::new(Reason::Internal).into(), Outcome::TransitKey)
+        let internal = || Rejection::new(Reason::Internal).into();
+        note.map_or_else(internal, |note| Outcome::TransitKey((*note).to_owned()))
     }
 
     /// Two rows are read: it takes the turn of a fetch.

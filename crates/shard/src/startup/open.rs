@@ -109,6 +109,7 @@ impl Opening<'_> {
         let namer = namer.map_err(|error| self.of_old_store(error, &row, &note))?;
         if !look {
             keyring.forget_earlier()?;
+            keyring.discard_given()?;
         }
         let signer = self.signer(identity.period)?;
         if signer.vkey() != identity.vkey {

@@ -19,7 +19,7 @@ use crate::log::checkpoint_file::{CheckpointFile, period_of, unverified};
 use crate::log::checkpointer::signed_empty;
 use crate::log::erasure_file::KnownErasure;
 use crate::log::first_commit::FirstCommit;
-use crate::log::known_erasures::{Erasures, all_known, keep_all, knows_who_moved, that_count};
+use crate::log::known_erasures::{Erasures, all_known, keep_all, refuse_copies_alone, that_count};
 use crate::log::{EdgeRow, Log, edge_at};
 use crate::metrics::Metrics;
 use crate::startup::open::{Opening, RESTORE_BEGUN};
@@ -43,10 +43,23 @@ pub struct Recovered {
     pub signed: Option<(String, u64)>,
     /// The log that the store still has: origin and entries. `None`: there is none.
     pub found: Option<(String, u64)>,
+    /// What was erased again.
+    pub again: ErasedAgain,
     /// The origin of the new period.
     pub origin: String,
     /// The public key of the new period: give it to your auditors, and keep the old one.
     pub vkey: String,
+}
+
+/// What a restore or a recovery has erased, or left, in the store that it goes on with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ErasedAgain {
+    /// People, and collections of people, that the store had and that were erased before.
+    pub erased: u64,
+    /// People who were arriving from other regions. Their old homes copy them again.
+    pub arrivals: u64,
+    /// Arrivals of which a row does not read back. They are left as they are, and no caller sees them.
+    pub arrivals_left: u64,
 }
 
 /// Opens a new log period over what the store still holds. Then it erases again each subject and
@@ -63,7 +76,9 @@ pub fn recover(
     erasures: &Erasures,
 ) -> Result<Recovered, Error> {
     let opening = Opening { settings, map, annex, outside };
-    let before = match recovery_mark::read(&opening.recovering())? {
+    let mark = recovery_mark::read(&opening.recovering())?;
+    let noted_lost = mark.as_ref().is_some_and(Mark::erasures_lost);
+    let before = match mark {
         Some(Mark::Restore(_)) => {
             return Err(Error::CheckpointFile { path: opening.recovering(), why: RESTORE_BEGUN });
         }
@@ -74,17 +89,29 @@ pub fn recover(
     settings.make_folders(&*outside.store)?;
     let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
     // All of it is read before anything is changed. Where no store is left, no one comes back.
-    let (stored, own_is_lost) = (outside.store.exists()?, !settings.erasures_path().exists());
+    let (stored, missing) = (outside.store.exists()?, !settings.erasures_path().exists());
     let known = all_known(settings, &keyring, erasures, !stored)?;
-    if stored && own_is_lost {
-        knows_who_moved(settings, map, erasures)?;
+    let erasures_lost = noted_lost || stored && (missing || *erasures == Erasures::Unknown);
+    if stored && erasures_lost {
+        refuse_copies_alone(settings, erasures)?;
     }
-    if !known.is_empty() {
-        keep_all(settings, &keyring, &known, &*outside.entropy)?;
+    let keep = || {
+        if known.is_empty() {
+            return Ok(());
+        }
+        keep_all(settings, &keyring, &known, &*outside.entropy)
+    };
+    if !erasures_lost {
+        keep()?;
     }
     let newest = known.last().map(|known| known.entry);
-    let begun = begin_after(&opening, &keyring, Before::Loss(before), newest)?;
-    erase_again(&opening, &known, begun.since)?;
+    let before = Before::Loss { before, erasures_lost };
+    let mut begun = begin_after(&opening, &keyring, before, newest)?;
+    // Before the mark says that the file was lost, one that is made would be taken for the whole of it.
+    if erasures_lost {
+        keep()?;
+    }
+    begun.recovered.again = erase_again(&opening, &known, begun.since)?;
     remove(&opening.recovering())?;
     Ok(begun.recovered)
 }
@@ -99,7 +126,10 @@ pub(crate) struct Begun {
 /// What a new period comes after.
 pub(crate) enum Before {
     /// A loss. If a recovery was begun before: what that one gave up.
-    Loss(Option<GivenUp>),
+    Loss {
+        before: Option<GivenUp>,
+        erasures_lost: bool,
+    },
     Restore(AfterRestore),
 }
 
@@ -201,9 +231,13 @@ pub(crate) fn begin_after(
     let note = anchored.as_ref().map(|(_, note)| note.clone());
     let in_file = note.as_deref().and_then(unverified);
     let (given_up, restored) = match before {
-        Before::Loss(Some(given_up)) => (given_up, None),
-        Before::Loss(None) => (GivenUp { since: end, note }, None),
-        Before::Restore(restored) => (GivenUp { since: end, note: None }, Some(restored)),
+        Before::Loss { before, erasures_lost } => {
+            let new = GivenUp { since: end, note, erasures_lost };
+            (GivenUp { erasures_lost, ..before.unwrap_or(new) }, None)
+        }
+        Before::Restore(restored) => {
+            (GivenUp { since: end, note: None, erasures_lost: false }, Some(restored))
+        }
     };
     let signed = match &restored {
         Some(restored) => Some(restored.old_head.clone()),
@@ -243,6 +277,7 @@ pub(crate) fn begin_after(
     let recovered = Recovered {
         signed: signed.map(|head| (head.origin, head.size)),
         found: given_up.since.map(|at| (opening.origins().of(at.period), at.index)),
+        again: ErasedAgain::default(),
         origin: signer.name().to_owned(),
         vkey: next.vkey,
     };
@@ -265,14 +300,13 @@ fn anchor(
     }
 }
 
-/// Erases again what is known and the store still has, and returns how many that were. A collection
-/// is erased only if its ERASE entry comes after `since`. Then it erases what was arriving from other
-/// regions.
+/// Erases again what is known and the store still has. A collection is erased only if its ERASE entry
+/// comes after `since`. Then it erases what was arriving from other regions. Returns how many that were.
 pub(crate) fn erase_again(
     opening: &Opening<'_>,
     known: &[KnownErasure],
     since: CommitAt,
-) -> Result<u64, Error> {
+) -> Result<ErasedAgain, Error> {
     let Opening { settings, outside, .. } = opening;
     let opened = opening.open_unended(false)?;
     let metrics = Metrics::new(&mut Registry::new());
@@ -281,9 +315,9 @@ pub(crate) fn erase_again(
     for known in that_count(known) {
         erased += u64::from(parts.committer.erase_again(known, since)?);
     }
-    parts.committer.forget_arrivals()?;
+    let (arrivals, arrivals_left) = parts.committer.forget_arrivals()?;
     parts.committer.signer.lock().sign()?;
-    Ok(erased)
+    Ok(ErasedAgain { erased, arrivals, arrivals_left })
 }
 
 /// The checkpoint file, if there is one that can be read, and its note. One that cannot says as

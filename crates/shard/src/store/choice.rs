@@ -7,13 +7,16 @@ use terms::limits::{REQUEST_IDS_KEPT_HOURS, REQUEST_IDS_KEPT_MAX};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::types::{EntryAt, Fingerprint, Minute, Recent};
 
+/// Hours in which a proposal can be confirmed: 30 days.
+const PROPOSED_HOURS: u32 = 30 * 24;
+
 /// What was proposed and chosen.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Choice {
     /// The region that was chosen. The map says at each ruling whether that counts.
     pub(crate) chosen: Option<RegionId>,
-    /// What waits for another caller.
-    pub(crate) proposed: Option<Proposal>,
+    /// What waits for another caller, lapsed or not.
+    proposed: Option<Proposal>,
     /// The requests of the last day, oldest first.
     requests: Vec<Recent>,
 }
@@ -24,6 +27,7 @@ pub(crate) struct Proposal {
     pub(crate) region: RegionId,
     /// Who proposed it: a keyed hash of the caller's name, which no period of the log changes.
     pub(crate) caller: Fingerprint,
+    pub(crate) minute: Minute,
     /// Its entry.
     pub(crate) entry: EntryAt,
 }
@@ -34,12 +38,37 @@ impl Choice {
         self.requests.iter().find(|recent| recent.request_id == *id)
     }
 
-    /// Forgets what is older than a day. False: there are too many of the last day for one more.
-    pub(crate) fn make_room(&mut self, now: Minute) -> bool {
-        let hours = u32::try_from(REQUEST_IDS_KEPT_HOURS).expect("a day or so");
-        let oldest = now.minus_hours(hours);
+    /// What can be confirmed now.
+    pub(crate) fn proposed(&self, now: Minute) -> Option<&Proposal> {
+        let oldest = now.minus_hours(PROPOSED_HOURS);
+        self.proposed.as_ref().filter(|proposal| proposal.minute >= oldest)
+    }
+
+    /// Proposes a region, in place of what was proposed before.
+    pub(crate) fn propose(&mut self, proposal: Proposal) {
+        self.proposed = Some(proposal);
+    }
+
+    /// Chooses a region. Nothing is proposed any more.
+    pub(crate) fn choose(&mut self, region: RegionId) {
+        (self.chosen, self.proposed) = (Some(region), None);
+    }
+
+    /// Forgets requests that are older than a day, and a proposal that has lapsed.
+    pub(crate) fn forget(&mut self, now: Minute) {
+        let oldest = a_day_before(now);
         self.requests.retain(|recent| recent.minute >= oldest);
-        self.requests.len() < REQUEST_IDS_KEPT_MAX
+        if self.proposed(now).is_none() {
+            self.proposed = None;
+        }
+    }
+
+    /// Whether one more request of the last day can be remembered. Proposals leave the last place to a
+    /// confirmation: who proposes cannot keep another caller from confirming.
+    pub(crate) fn has_room(&self, now: Minute, confirms: bool) -> bool {
+        let oldest = a_day_before(now);
+        let kept = self.requests.iter().filter(|recent| recent.minute >= oldest).count();
+        kept + usize::from(!confirms) < REQUEST_IDS_KEPT_MAX
     }
 
     /// Remembers a request.
@@ -50,8 +79,8 @@ impl Choice {
     pub(super) fn write(&self, state: &mut Writer) {
         state.text(self.chosen.as_ref().map_or("", RegionId::as_str));
         state.u8(u8::from(self.proposed.is_some()));
-        if let Some(Proposal { region, caller, entry }) = &self.proposed {
-            state.text(region.as_str()).fixed(&caller.0);
+        if let Some(Proposal { region, caller, minute, entry }) = &self.proposed {
+            state.text(region.as_str()).fixed(&caller.0).u32(minute.0);
             entry.write(state);
         }
         state.u8(u8::try_from(self.requests.len()).expect("bounded by REQUEST_IDS_KEPT_MAX"));
@@ -65,6 +94,7 @@ impl Choice {
             1 => Some(Proposal {
                 region: read_region(state)?.ok_or(Malformed)?,
                 caller: Fingerprint(state.array()?),
+                minute: Minute(state.u32()?),
                 entry: EntryAt::read(state)?,
             }),
             _ => return Err(Malformed),
@@ -72,6 +102,10 @@ impl Choice {
         let requests = (0..state.u8()?).map(|_| Recent::read(state)).collect::<Result<_, _>>()?;
         Ok(Self { chosen, proposed, requests })
     }
+}
+
+fn a_day_before(now: Minute) -> Minute {
+    now.minus_hours(u32::try_from(REQUEST_IDS_KEPT_HOURS).expect("a day or so"))
 }
 
 /// A region, or none.
@@ -99,7 +133,8 @@ mod tests {
     fn what_is_written_is_read() {
         let region = |name| RegionId::parse(name).unwrap();
         let caller = Fingerprint([3; 16]);
-        let proposal = Proposal { region: region("kz-ala"), caller, entry: AT };
+        let minute = Minute(5);
+        let proposal = Proposal { region: region("kz-ala"), caller, minute, entry: AT };
         let none = Choice::default();
         let mut all = Choice { chosen: Some(region("eu-fra")), proposed: Some(proposal), ..none };
         all.remember(recent(1, 5));
@@ -120,13 +155,33 @@ mod tests {
     fn a_day_of_requests_is_remembered_and_no_more() {
         let day = u32::try_from(REQUEST_IDS_KEPT_HOURS).unwrap() * 60;
         let mut choice = Choice::default();
-        for n in 0..u8::try_from(REQUEST_IDS_KEPT_MAX).unwrap() {
-            assert!(choice.make_room(Minute(10 + u32::from(n))));
+        let last = u8::try_from(REQUEST_IDS_KEPT_MAX).unwrap() - 1;
+        for n in 0..last {
+            assert!(choice.has_room(Minute(10 + u32::from(n)), false));
             choice.remember(recent(n, 10 + u32::from(n)));
         }
-        assert!(!choice.make_room(Minute(10 + day)), "each of them may come again");
+        // The last place is for a confirmation.
+        let full = Minute(10 + day);
+        assert!(!choice.has_room(full, false) && choice.has_room(full, true));
+        choice.remember(recent(last, 10 + day));
+        assert!(!choice.has_room(full, true), "each of them may come again");
+        choice.forget(full);
         assert!(choice.request(&[0; 16]).is_some());
-        assert!(choice.make_room(Minute(11 + day)));
+        choice.forget(Minute(11 + day));
         assert!(choice.request(&[0; 16]).is_none() && choice.request(&[1; 16]).is_some());
+        assert!(choice.has_room(Minute(11 + day), true));
+    }
+
+    #[test]
+    fn a_proposal_lapses() {
+        let (mut choice, lapse) = (Choice::default(), PROPOSED_HOURS * 60);
+        let region = RegionId::parse("eu-fra").unwrap();
+        let (caller, minute) = (Fingerprint([3; 16]), Minute(5));
+        choice.propose(Proposal { region, caller, minute, entry: AT });
+        choice.forget(Minute(5 + lapse));
+        assert!(choice.proposed(Minute(5 + lapse)).is_some());
+        assert!(choice.proposed(Minute(6 + lapse)).is_none());
+        choice.forget(Minute(6 + lapse));
+        assert!(choice == Choice::default(), "nothing of it is stored again");
     }
 }

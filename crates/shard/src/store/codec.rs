@@ -103,8 +103,13 @@ impl<'a> Reader<'a> {
         self.0
     }
 
+    /// Whether nothing is left.
+    pub(crate) const fn is_at_end(self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Nothing may be left.
     pub(crate) const fn end(self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+        if self.is_at_end() { Ok(()) } else { Err(Malformed) }
     }
 }

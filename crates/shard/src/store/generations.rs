@@ -119,13 +119,14 @@ fn discard_uploads(
     engine: &dyn Engine,
     destroyed: &BTreeSet<u32>,
 ) -> Result<(), Error> {
-    let damaged = || Error::Damaged("uploads");
     for (key, row) in engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS)?.rows {
-        // One that does not say its generation is left, and keeps no shard from starting.
+        // One that cannot be read is left, and keeps no shard from starting.
         let generation = attachment::generation_of(&row).ok().flatten();
         if generation.is_some_and(|it| destroyed.contains(&it)) {
-            let front = UploadFront::read(&row).map_err(|_| damaged())?;
-            let head = keys::uploaded_record(&key).ok_or_else(damaged)?;
+            let (Ok(front), Some(head)) = (UploadFront::read(&row), keys::uploaded_record(&key))
+            else {
+                continue;
+            };
             attachment::discard(batch, &head, front.tag, front.bytes);
             batch.delete(key);
         }
@@ -176,8 +177,10 @@ mod tests {
     use engine::{Disk, Memory};
 
     use super::*;
+    use crate::store::codec::Writer;
     use crate::store::keyring::FileKeyring;
     use crate::store::secret_files::to_hex;
+    use crate::store::subject::KEPT;
 
     struct Zeros;
     impl Entropy for Zeros {
@@ -225,5 +228,30 @@ mod tests {
         ] {
             assert_eq!(found(keys), Some((generation, why)));
         }
+    }
+
+    #[test]
+    fn a_damaged_upload_keeps_no_older_store_from_being_brought_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let region = RegionId::parse("ru-msk").unwrap();
+        let engine = Memory::open(&Disk::new(1));
+        let mut batch = Batch::new();
+        let ring = |keys: &[(u32, u8)]| ring(folder.path(), &region, keys);
+        put(&mut batch, &ring(&[(1, 3), (2, 4)]), &region, &Zeros).unwrap();
+        // Its generation can be read, and its front cannot: the first byte is another.
+        let mut stand_in = Writer::with_capacity(100);
+        stand_in.u8(1).u8(KEPT).u32(1).u32(1).fixed(&[0; WRAPPED_BYTES]).bytes(&[]);
+        let mut row = Writer::with_capacity(200);
+        row.fixed(&[9; 45]).bytes(&stand_in.0);
+        assert_eq!(attachment::generation_of(&row.0).unwrap(), Some(1));
+        assert!(UploadFront::read(&row.0).is_err());
+        batch.put(vec![0x13; 40], row.0);
+        engine.commit(batch, engine.head().unwrap(), 0).unwrap();
+        let mut batch = Batch::new();
+        let found = bring_up(&mut batch, &engine, &ring(&[(2, 4)]), &region, &Zeros).unwrap();
+        assert_eq!(found.map(|found| found.why), None);
+        engine.commit(batch, engine.head().unwrap(), 0).unwrap();
+        let page = engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS).unwrap();
+        assert_eq!(page.rows.len(), 1);
     }
 }

@@ -62,13 +62,14 @@ pub(crate) struct Rotated {
 }
 
 impl Rotated {
+    /// All but its request.
     pub(super) fn write(&self, state: &mut Writer) {
-        self.by.write(state);
         state.fixed(&self.opening).u64(self.heads);
     }
 
-    pub(super) fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { by: Recent::read(state)?, opening: state.array()?, heads: state.u64()? })
+    /// `by` stands before it in the row.
+    pub(super) fn read(state: &mut Reader<'_>, by: Recent) -> Result<Self, Malformed> {
+        Ok(Self { by, opening: state.array()?, heads: state.u64()? })
     }
 }
 

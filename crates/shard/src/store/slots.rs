@@ -86,6 +86,9 @@ fn owned_slots(engine: &dyn Engine) -> Result<SlotSet, Error> {
     Ok(owned)
 }
 
+/// Bytes of the row that says which region map is in force.
+pub(crate) const MAP_ROW_BYTES: usize = 1 + 8 + 32;
+
 pub(crate) fn encode_map(map: MapRef) -> Vec<u8> {
     let mut row = codec::Writer::with_capacity(48);
     row.u8(FORMAT).u64(map.epoch).fixed(&map.digest);

@@ -34,7 +34,7 @@ use crate::store::subject_name;
 use crate::store::tombstone::{ERASED, FORMAT, Tombstone};
 use crate::store::types::{Incarnation, Minute, Recent, SubjectTag};
 
-const KEPT: u8 = 1;
+pub(super) const KEPT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
 
 /// A ruling that stands: the first write of a collection fixed it.
@@ -378,14 +378,16 @@ impl Subject {
         state.u8(u8::from(self.rotating.is_some()));
         self.rotating.iter().for_each(|rotating| rotating.write(&mut state));
         state.u8(u8::from(self.rotated.is_some()));
-        self.rotated.iter().for_each(|rotated| rotated.write(&mut state));
+        self.rotated.iter().for_each(|rotated| rotated.by.write(&mut state));
         state.u8(u8::from(self.erasing.is_some()));
         self.erasing.iter().for_each(|erasing| erasing.write(&mut state));
         state.u32(u32::try_from(self.erased.len()).expect("bounded by RULINGS_PER_SUBJECT_MAX"));
         self.erased.iter().for_each(|erased| erased.write(&mut state));
         state.u8(u8::from(self.given_up.is_some()));
         self.given_up.iter().for_each(|given_up| given_up.write(&mut state));
+        // What rows from before do not have stands last.
         self.choice.write(&mut state);
+        self.rotated.iter().for_each(|rotated| rotated.write(&mut state));
         Zeroizing::new(state.0)
     }
 }
@@ -451,14 +453,18 @@ impl State {
         let keys =
             (0..state.u32()?).map(|_| WrappedKey::read(&mut state)).collect::<Result<_, _>>()?;
         let rotating = option(&mut state, StoredRotation::read)?;
-        let rotated = option(&mut state, Rotated::read)?;
+        let rotated = option(&mut state, Recent::read)?;
         let erasing = option(&mut state, CollectionErasing::read)?;
         let mut erased = Vec::new();
         for _ in 0..state.u32()? {
             erased.push(CollectionErased::read(&mut state)?);
         }
         let given_up = option(&mut state, GivenUp::read)?;
-        let choice = Choice::read(&mut state)?;
+        // A row from before ends here. A retry of its last rotation begins a new one.
+        let is_old = state.rest().is_empty();
+        let choice = if is_old { Choice::default() } else { Choice::read(&mut state)? };
+        let rotated = rotated.filter(|_| !is_old);
+        let rotated = rotated.map(|by| Rotated::read(&mut state, by)).transpose()?;
         state.end()?;
         Ok(Self {
             status,

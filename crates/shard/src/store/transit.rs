@@ -30,6 +30,8 @@ pub(crate) struct TransitKeys {
     pairs: hmac::Key,
     /// Those that are in use, by period.
     known: Mutex<BTreeMap<u64, Arc<RegionKey>>>,
+    /// The note of the period that was asked for last: it is signed once.
+    note: Mutex<Option<(u64, Arc<str>)>>,
 }
 
 impl TransitKeys {
@@ -43,6 +45,7 @@ impl TransitKeys {
             deployment: deployment.to_owned(),
             region: region.clone(),
             known: Mutex::default(),
+            note: Mutex::default(),
         })
     }
 
@@ -52,11 +55,20 @@ impl TransitKeys {
     }
 
     /// The key to seal to now, as it is published. None: it cannot be signed.
-    pub(crate) fn published(&self, now: UnixMillis) -> Option<String> {
+    pub(crate) fn published(&self, now: UnixMillis) -> Option<Arc<str>> {
         let period = period_of(now);
+        let mut last = self.note.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, note)) = &*last
+            && *of == period
+        {
+            return Some(Arc::clone(note));
+        }
         let from = period.checked_mul(PERIOD_SECONDS)?;
         let key = self.key(period);
-        key.publish(&self.deployment, &self.identity, from, from + PERIOD_SECONDS).ok()
+        let note = key.publish(&self.deployment, &self.identity, from, from + PERIOD_SECONDS);
+        let note: Arc<str> = note.ok()?.into();
+        *last = Some((period, Arc::clone(&note)));
+        Some(note)
     }
 
     /// Whether a key of that id opens now.
@@ -177,6 +189,8 @@ mod tests {
         for now in [702 * PERIOD, 699 * PERIOD - 1, 0] {
             assert_eq!(open(now), Err(Reason::TransitKeyUnknown));
         }
+        // It is signed once.
+        assert!(Arc::ptr_eq(&note, &keys.published(UnixMillis(701 * PERIOD - 1)).unwrap()));
         let later = keys.published(UnixMillis(701 * PERIOD)).unwrap();
         let later = TransitKey::verify(&later, &identity, "ru-msk", 701 * PERIOD_SECONDS).unwrap();
         assert_ne!(later.key.id(), found.key.id());

@@ -32,16 +32,24 @@ pub(super) fn due(node: &Node, after: Option<&[u8]>) -> Result<Due, Error> {
     // A key that names no subject is passed over.
     let wanted = page.rows.iter().filter_map(|(key, _)| keys::of_due(key).map(<[u8]>::to_vec));
     let wanted: Vec<_> = wanted.collect();
-    let mut due = Vec::new();
+    let (mut due, mut damaged) = (Vec::new(), page.rows.len() - wanted.len());
     for (key, row) in wanted.iter().zip(read_rows(&*node.engine, &wanted)?) {
-        // One that does not read back is said where it is asked for.
-        if let Ok(Some(row)) = row
-            && let Ok(Some(action)) = action(node, key, &row)
-        {
-            due.push(action);
+        match row.map(|row| row.map_or(Ok(None), |row| action(node, key, &row))) {
+            Ok(Ok(action)) => due.extend(action),
+            Ok(Err(_)) | Err(_) => damaged += 1,
         }
     }
+    say_damaged(node, damaged);
     Ok((due, Some(last.clone())))
+}
+
+/// Says that so many rows of what is due cannot be read.
+pub(super) fn say_damaged(node: &Node, rows: usize) {
+    if rows > 0
+        && let Some(unsaid) = node.troubles.allow(node.clock.now())
+    {
+        tracing::error!(rows, unsaid, "rows of what is due cannot be read, and are passed over");
+    }
 }
 
 /// What is to be done about one subject now.

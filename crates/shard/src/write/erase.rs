@@ -311,7 +311,8 @@ impl Transaction<'_> {
     }
 
     /// Writes the subject's row.
-    pub(super) fn keep(&mut self, owner: &Owner, subject: Subject) -> Result<(), Rejection> {
+    pub(super) fn keep(&mut self, owner: &Owner, mut subject: Subject) -> Result<(), Rejection> {
+        subject.choice.forget(self.entries.minute());
         let row = subject.seal(owner, &self.node.region, self.node.random()?);
         self.batch.put(owner.row(), row);
         self.subjects.insert(owner.tag, Arc::new(subject));

@@ -121,15 +121,19 @@ fn due(node: &Node, after: Option<&[u8]>) -> Result<Due, Error> {
         wanted.push(record.to_vec());
     }
     let rows = read_rows(&*node.engine, &wanted)?;
-    let mut due = Vec::new();
+    let (mut due, mut damaged) = (Vec::new(), page.rows.len() - wanted.len() / 2);
     for (record, rows) in wanted.iter().skip(1).step_by(2).zip(rows.chunks(2)) {
-        // One that does not read back is said where reads are counted.
-        if let [Ok(Some(subject)), Ok(Some(head))] = rows
-            && let Ok(Some(address)) = address(node, record, subject, head)
-        {
-            due.push(Action::Expire(Box::new(address)));
+        match rows {
+            [Ok(Some(subject)), Ok(Some(head))] => match address(node, record, subject, head) {
+                Ok(Some(address)) => due.push(Action::Expire(Box::new(address))),
+                Ok(None) => {}
+                Err(_) => damaged += 1,
+            },
+            [Ok(_), Ok(_)] => {}
+            _ => damaged += 1,
         }
     }
+    due_subjects::say_damaged(node, damaged);
     Ok((due, Some(last.clone())))
 }
 

@@ -51,24 +51,42 @@ async fn some(node: &Arc<Node>, queue: &Queue) -> bool {
 /// The next rows that are due. Blocks its thread.
 ///
 /// Rows lie in the order of their commits, and a shard's time never falls. So one that does not say its
-/// time is as old as the next one that does, or older.
+/// time is as old as the next one that does, or older: it is read on until there is one that does.
 pub(super) fn due(node: &Node) -> Result<Vec<Key>, Error> {
     let map = node.map();
     let kept = map.collections().filter_map(atlas::CollectionRules::feed).max();
     let kept = kept.map_or(0, atlas::Lifetime::minutes);
     let oldest = Minute::of(node.now()).0.saturating_sub(kept);
     let limit = ScanLimit { rows: AT_ONCE, bytes: BYTES_AT_ONCE };
-    let page = node.engine.scan(&keys::feed_rows(), Order::Ascending, limit)?;
-    let (mut due, mut damaged) = (Vec::new(), Vec::new());
-    for (key, row) in page.rows {
-        match feed::minute_of(&row) {
-            Ok(minute) if minute.0 >= oldest => break,
-            Ok(_) => {
-                due.append(&mut damaged);
-                due.push(key);
+    let mut span = keys::feed_rows();
+    let (mut due, mut damaged, mut rows_damaged) = (Vec::new(), Vec::new(), 0_u64);
+    'pages: while due.is_empty() {
+        let page = node.engine.scan(&span, Order::Ascending, limit)?;
+        let Some((last, _)) = page.rows.last() else { break };
+        span.from = [last.as_slice(), &[0]].concat();
+        for (key, row) in page.rows {
+            match feed::minute_of(&row) {
+                Ok(minute) if minute.0 >= oldest => break 'pages,
+                Ok(_) => {
+                    due.append(&mut damaged);
+                    due.push(key);
+                }
+                Err(_) => {
+                    rows_damaged += 1;
+                    // More are not removed together, and come again with the next look.
+                    if damaged.len() < AT_ONCE {
+                        damaged.push(key);
+                    }
+                }
             }
-            Err(_) => damaged.push(key),
         }
+    }
+    due.truncate(AT_ONCE);
+    if rows_damaged > 0
+        && let Some(unsaid) = node.troubles.allow(node.clock.now())
+    {
+        let rows = rows_damaged;
+        tracing::error!(rows, unsaid, "rows of the change feed cannot be read");
     }
     Ok(due)
 }

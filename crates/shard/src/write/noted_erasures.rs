@@ -208,37 +208,42 @@ impl Committer {
     }
 
     /// Erases all that was arriving from other regions, after a restore or a recovery: what has ended since
-    /// must not stay, and whatever goes on is copied again by its source. One of which a row does not open
-    /// is left, unseen: a damaged row must not keep the shard from starting.
-    pub(crate) fn forget_arrivals(&mut self) -> Result<(), Error> {
-        let node = Arc::clone(&self.node);
+    /// must not stay, and whatever goes on is copied again by its source. One of which a row does not read
+    /// back is left, unseen: a damaged row must not keep the shard from starting. Returns how many it has
+    /// erased and left. Any other fault is an error, and the next attempt goes on.
+    pub(crate) fn forget_arrivals(&mut self) -> Result<(u64, u64), Error> {
+        let (node, mut forgotten, mut left) = (Arc::clone(&self.node), 0, 0);
         let (mut span, limit) = (keys::all_arriving(), ScanLimit { rows: 256, bytes: 1 << 20 });
         loop {
             let page = node.engine.scan(&span, Order::Ascending, limit)?;
-            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            let Some((last, _)) = page.rows.last() else { return Ok((forgotten, left)) };
             span.from = [last.as_slice(), &[0]].concat();
             for (key, _) in &page.rows {
-                match arrival(&node, key) {
+                let erased = match arrival(&node, key) {
                     Ok(Some((owner, here))) => self.forget_arrival(&owner, &here)?,
-                    Ok(None) => {}
-                    Err(error) => left(&error.to_string()),
-                }
+                    Ok(None) => continue,
+                    Err(Error::Damaged(_) | Error::Engine(engine::Error::Damaged { .. })) => false,
+                    Err(error) => return Err(error),
+                };
+                forgotten += u64::from(erased);
+                left += u64::from(!erased);
             }
         }
     }
 
-    fn forget_arrival(&mut self, owner: &Owner, here: &Arriving) -> Result<(), Error> {
+    /// Whether it is erased: false, if a row of it does not read back.
+    fn forget_arrival(&mut self, owner: &Owner, here: &Arriving) -> Result<bool, Error> {
         loop {
             let (owner, from, move_id) = (owner.clone(), here.from.clone(), here.move_id);
             let (opening, bytes, step) = (self.node.random()?, 512, ArriveStep::Forget);
             let arrive = Arrive { owner, from, move_id, opening, bytes, step };
             match self.done_now(Action::Arrive(Box::new(arrive)))? {
-                Outcome::Arrived(Arrived { state: ArrivedState::None, .. }) => return Ok(()),
+                Outcome::Arrived(Arrived { state: ArrivedState::None, .. }) => return Ok(true),
                 Outcome::Arrived(_) => {}
-                Outcome::Rejected(fault) => {
-                    left(fault.reason.as_str());
-                    return Ok(());
+                Outcome::Rejected(fault) if fault.reason == Reason::StoredDataDamaged => {
+                    return Ok(false);
                 }
+                Outcome::Rejected(fault) => return Err(not_erased(&fault.to_string())),
                 _ => return Err(not_erased("it was not answered")),
             }
         }
@@ -269,10 +274,6 @@ fn arrival(node: &Node, arriving: &[u8]) -> Result<Option<(Owner, Arriving)>, Er
         SubjectRow::Kept(Subject { status: Status::Arriving(here), .. }) => Some((owner, *here)),
         SubjectRow::Kept(_) | SubjectRow::Erased(_) => None,
     })
-}
-
-fn left(why: &str) {
-    tracing::error!(why, "a subject that was arriving when the store was lost is left as it is");
 }
 
 fn not_erased(why: &str) -> Error {

@@ -6,7 +6,8 @@ use engine::Batch;
 use terms::{Slot, SlotSet};
 
 use crate::Error;
-use crate::write::command::Action;
+use crate::store::slots::OwnSlots;
+use crate::write::command::{Action, Depart, DepartStep};
 use crate::write::committer::Committer;
 use crate::write::list_numbers::ListChanges;
 
@@ -17,6 +18,17 @@ impl Action {
             Self::Claim(claim) => Some(claim.of.slot),
             other => other.owner().map(|owner| owner.slot),
         }
+    }
+
+    /// Whether a store with these slots may do it. Where a slot is not confirmed, another shard may serve
+    /// its people: none of them is given to another region. A copy that the other region is to erase goes.
+    pub(crate) fn may_be_done(&self, slots: &OwnSlots) -> bool {
+        let Some(slot) = self.slot() else { return true };
+        let dropped = |depart: &Depart| matches!(depart.step, DepartStep::Dropped { .. });
+        if matches!(self, Self::Depart(depart) if !dropped(depart)) {
+            return slots.served.contains(slot);
+        }
+        slots.holds(slot)
     }
 }
 

@@ -141,7 +141,7 @@ impl Transaction<'_> {
         let asker = self.entries.known(asker);
         let mut outcome = if tokio::time::Instant::now() > deadline {
             Err(Rejection::new(Reason::DeadlinePassed))
-        } else if action.slot().is_some_and(|slot| !self.node.slots.borrow().holds(slot)) {
+        } else if !action.may_be_done(&self.node.slots.borrow()) {
             // Asked at the edge, too: but whatever comes here, no store writes for another.
             Err(Rejection::new(Reason::SlotNotOwned))
         } else {

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use atlas::Annex;
 use ledger::entry::{Entry, Kind, Role};
 use tokio::time::sleep;
 use wire::session::{self as proto, call::Op, reply::Outcome};
 
-use crate::support::{MAP, Place, Running, Session, findings, put_ru, request_id};
+use crate::support::{MAP, Place, Running, Session, SetClock, findings, put_ru, request_id};
 
 /// A caller by its name and role.
 const ANNE: (&str, &str) = ("anne", "adjudicator");
@@ -184,6 +187,81 @@ async fn a_law_that_fixes_the_place_leaves_no_choice() {
             "{region}"
         );
     }
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proposals_leave_a_place_for_their_confirmation() {
+    let place = Place::new("us-iad");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    session.put(put("k1", 1)).await.unwrap();
+    for n in 100..164 {
+        ask(&mut session, ANNE, step("eu-fra", n)).await.unwrap();
+    }
+    assert_eq!(refused(&mut session, ANNE, step("kz-ala", 164)).await, "CHOICES_FULL");
+    let confirmed = ask(&mut session, PAUL, step("eu-fra", 165)).await.unwrap();
+    assert_eq!(choice(confirmed).0, "eu-fra");
+    assert_eq!(refused(&mut session, ANNE, step("kz-ala", 166)).await, "CHOICES_FULL");
+    assert!(ask(&mut session, ANNE, step("eu-fra", 100)).await.unwrap().replayed);
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_lapses_after_thirty_days() {
+    const START: u64 = 1_780_000_000_000;
+    const DAY: u64 = 86_400_000;
+    let clock = Arc::new(SetClock(AtomicU64::new(START)));
+    let mut place = Place::new("us-iad");
+    place.clock = clock.clone();
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    session.put(put("k1", 1)).await.unwrap();
+    ask(&mut session, ANNE, step("eu-fra", 2)).await.unwrap();
+    drop(session);
+    shard.stop().await.unwrap();
+    clock.set(&place, START + 29 * DAY);
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    assert_eq!(choice(ask(&mut session, PAUL, open()).await.unwrap()).1, "eu-fra");
+    drop(session);
+    shard.stop().await.unwrap();
+    clock.set(&place, START + 31 * DAY);
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    assert_eq!(choice(ask(&mut session, PAUL, open()).await.unwrap()).1, "");
+    assert_eq!(refused(&mut session, PAUL, step("eu-fra", 3)).await, "CHOICE_NOT_PROPOSED");
+    // Proposed again, it can be confirmed.
+    ask(&mut session, ANNE, step("eu-fra", 4)).await.unwrap();
+    ask(&mut session, PAUL, step("eu-fra", 5)).await.unwrap();
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_known_after_a_collection_has_left_the_map() {
+    let mut place = Place::new("us-iad");
+    let scratch = "[[collections]]\nname = \"scratch\"\ncategory = \"x\"\nreads = \"counted\"\n";
+    place.map = format!("{MAP}\n{scratch}");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    session.put(put("k1", 1)).await.unwrap();
+    session.put(proto::Put { collection: "scratch".into(), ..put("k1", 2) }).await.unwrap();
+    ask(&mut session, ANNE, step("eu-fra", 3)).await.unwrap();
+    drop(session);
+    shard.stop().await.unwrap();
+
+    place.map = next_map(&place, "");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    let again = ask(&mut session, ANNE, step("eu-fra", 3)).await.unwrap();
+    assert!(again.replayed);
+    let proposed = (String::new(), "eu-fra".to_owned(), Vec::new());
+    assert!(choice(again) == proposed, "no rule says where the rest of the person belongs");
+    assert!(choice(ask(&mut session, PAUL, open()).await.unwrap()) == proposed);
+    assert_eq!(refused(&mut session, PAUL, step("eu-fra", 4)).await, "CHOICE_NOT_OPEN");
     drop(session);
     shard.stop().await.unwrap();
 }

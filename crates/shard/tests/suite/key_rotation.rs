@@ -274,3 +274,26 @@ async fn the_shards_of_a_region_take_over_the_generations_that_one_of_them_makes
         assert_eq!(said.iter().filter(|said| **said == taken).count(), 1, "{said:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_keyring_that_was_not_taken_over_goes() {
+    let place = Place::new("ru-msk");
+    place.init_as(&place.settings()).unwrap();
+    let keys = place.settings().keys;
+    let copy = keys.join("ru-msk.keyring.given");
+    let give = || {
+        place.settings().give_keyring(&keys.join("ru-msk.keyring")).unwrap();
+        assert!(copy.exists());
+    };
+    // The command takes it back, once and again.
+    give();
+    place.settings().take_back_keyring().unwrap();
+    assert!(!copy.exists());
+    place.settings().take_back_keyring().unwrap();
+    // The command was killed: the next start of the shard does.
+    give();
+    let (shard, session) = started(&place).await;
+    assert!(!copy.exists(), "a secret is left");
+    drop(session);
+    shard.stop().await.unwrap();
+}

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+use ledger::entry::{Entry, Kind};
 use ledger::note::Verifier;
 use ledger::statement::{Statement, content_digest};
 use link::host::clock::SystemClock;
@@ -11,6 +12,7 @@ use terms::Clock as _;
 use wire::session::upload::Step;
 use wire::session::{self as proto, call::Op, reply::Outcome};
 
+use crate::erasure::of_kind;
 use crate::support::{MAP, Place, Session, TENANT, put_ru, request_id};
 
 const DEPLOYMENT: &str = "sample";
@@ -169,6 +171,8 @@ async fn what_a_gateway_changes_or_swaps_is_refused() {
         sealed_key: good.sealed_key.clone(),
         ..Default::default()
     };
+    let bare = proto::Patch { body: None, ..patch.clone() };
+    assert_eq!(session.patch(bare).await.err().as_deref(), Some("FIELD_INVALID"));
     assert_eq!(session.patch(patch).await.err().as_deref(), Some("TRANSIT_SEAL_INVALID"));
     // Another region's key, under whichever id.
     let foreign = Place::new("eu-fra");
@@ -184,9 +188,12 @@ async fn what_a_gateway_changes_or_swaps_is_refused() {
     // A question for another record, or for a part of a body.
     let (get, _) = sealed_get(&to, "anna", "main");
     session.put(sealed_put(&to, "anna", "second", b"second", 3)).await.unwrap();
-    let swapped = proto::Get { key: "second".into(), ..get.clone() };
-    let answer = found(&mut session, swapped).await;
-    assert_eq!(answer.err().as_deref(), Some("TRANSIT_SEAL_INVALID"));
+    // It does not tell whether there is such a record, either.
+    for (subject, key) in [("anna", "second"), ("anna", "none"), ("nobody", "main")] {
+        let swapped = proto::Get { subject: subject.into(), key: key.into(), ..get.clone() };
+        let answer = found(&mut session, swapped).await;
+        assert_eq!(answer.err().as_deref(), Some("TRANSIT_SEAL_INVALID"));
+    }
     let unknown = proto::Get { sealed_key: "0123456789abcdef".into(), ..get.clone() };
     assert_eq!(found(&mut session, unknown).await.err().as_deref(), Some("TRANSIT_KEY_UNKNOWN"));
     let range = Some(proto::BodyRange { offset: 0, length: 3, etag: String::new() });
@@ -238,15 +245,13 @@ async fn a_map_that_wants_bodies_sealed_gets_no_plain_one() {
             let plain = session.get("anna", "profiles", name).await;
             assert_eq!(plain.err().as_deref(), not_sealed);
         }
-        let range = Some(proto::BodyRange { offset: 0, length: 3, etag: String::new() });
-        let (part, _) = sealed_get(&to, "anna", "main");
-        let part = proto::Get {
-            range,
-            sealed_key: String::new(),
-            sealed_question: bytes::Bytes::new(),
-            ..part
-        };
-        assert_eq!(found(&mut session, part).await.err().as_deref(), not_sealed);
+        for length in [3, 0] {
+            let range = Some(proto::BodyRange { offset: 0, length, etag: String::new() });
+            let (whole, _) = sealed_get(&to, "anna", "main");
+            let (sealed_key, sealed_question) = (String::new(), bytes::Bytes::new());
+            let part = proto::Get { range, sealed_key, sealed_question, ..whole };
+            assert_eq!(found(&mut session, part).await.err().as_deref(), not_sealed);
+        }
         let list = |view, scan| proto::List {
             collection: "profiles".into(),
             subject: if scan { String::new() } else { "anna".into() },
@@ -277,4 +282,28 @@ async fn a_map_that_wants_bodies_sealed_gets_no_plain_one() {
         drop(session);
         shard.stop().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_would_carry_plain_bodies_is_refused_and_not_logged_as_one() {
+    let wants = "name = \"profiles\"\n";
+    let mut place = Place::new("ru-msk");
+    place.map = MAP.replacen(wants, &format!("{wants}transit = \"sealed\"\n"), 1);
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    let to = key(&place, &mut session).await;
+    session.put(sealed_put(&to, "anna", "main", b"hello", 1)).await.unwrap();
+    let person = |export| {
+        let purpose = "the person asked".into();
+        Op::Person(proto::Person { subject: "anna".into(), export, purpose })
+    };
+    session.role = Some("reader");
+    let export = session.call(person(true)).await.err().map(|fault| fault.reason);
+    assert_eq!(export.as_deref(), Some("TRANSIT_NOT_SEALED"));
+    // A question without records has an entry, which came after.
+    assert!(session.call(person(false)).await.is_ok());
+    while !of_kind(&shard, Kind::Count, 1).await.iter().any(Entry::is_question) {}
+    assert!(of_kind(&shard, Kind::Export, 0).await.is_empty());
+    drop(session);
+    shard.stop().await.unwrap();
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use shard::{Erasures, KeyringSource};
 use terms::{ShardId, Slot, SlotSet};
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::session as proto;
 
+use crate::attributes::list;
+use crate::changes::{changes, with_feed};
 use crate::support::{Place, Running, Session, put_ru};
 
 /// Longer than a loaded machine takes.
@@ -155,6 +159,47 @@ async fn a_slot_is_served_once_each_other_shard_has_said_that_it_does_not_have_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_over_all_people_is_refused_until_all_slots_are_confirmed() {
+    let (p1, p2) = (port().await, port().await);
+    let both = annex(&[("s1", p1, "0-511"), ("s2", p2, "512-1023")]);
+    let mut first = One::new("s1", p1, both.clone());
+    let mut second = One::new("s2", p2, both);
+    first.place.map = with_feed();
+    second.place.map = with_feed();
+    first.init(None);
+    second.init(Some(&first));
+    let (one, two) = (first.start().await, second.start().await);
+    let (mut session, served) = first.session(&one).await;
+    if served.is_empty() {
+        told(&mut session).await;
+    }
+    assert_eq!(put(&mut session, LOW, 1).await, Ok(()));
+    drop(session);
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+
+    // Its records are there, and served by no one: a list without them would look whole, and a count of
+    // them would name people that another shard may have.
+    first.place.recover_as(&first.settings(), &Erasures::Known(Vec::new())).unwrap();
+    let one = first.start().await;
+    let (mut session, served) = first.session(&one).await;
+    assert_eq!(served, SlotSet::NONE);
+    let number = || proto::List { count: true, ..list("") };
+    for asked in [list(""), number(), changes(b"")] {
+        assert_eq!(session.list(asked).await.err().unwrap().reason, "SLOT_NOT_OWNED");
+    }
+    let two = second.start().await;
+    assert_eq!(told(&mut session).await, slots(0..512));
+    let listed = session.list(list("")).await.map_err(|fault| fault.reason).unwrap();
+    assert_eq!(listed.records.len(), 1);
+    let counted = session.list(number()).await.map_err(|fault| fault.reason).unwrap();
+    assert_eq!(counted.count, 1);
+    drop(session);
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_made_with_slots_of_another_shard_serves_none_of_these() {
     let (p1, p2) = (port().await, port().await);
     let (wide, narrow) = ("0-767", "0-511");
@@ -191,7 +236,21 @@ async fn a_store_that_is_made_with_slots_of_another_shard_serves_none_of_these()
 #[tokio::test(flavor = "multi_thread")]
 async fn two_new_stores_with_the_same_slots_serve_neither_of_them() {
     let (p1, p2) = (port().await, port().await);
-    let first = One::new("s1", p1, annex(&[("s1", p1, "0-767"), ("s2", p2, "768-1023")]));
+    // The first asks the second through this: each question is a connection.
+    let door = listen(0).await;
+    let at = door.local_addr().unwrap().port();
+    let (count, mut questions) = watch::channel(0_u64);
+    let carried = tokio::spawn(async move {
+        while let Ok((mut near, _)) = door.accept().await {
+            count.send_modify(|n| *n += 1);
+            tokio::spawn(async move {
+                if let Ok(mut far) = TcpStream::connect(("127.0.0.1", p2)).await {
+                    drop(copy_bidirectional(&mut near, &mut far).await);
+                }
+            });
+        }
+    });
+    let first = One::new("s1", p1, annex(&[("s1", p1, "0-767"), ("s2", at, "768-1023")]));
     let second = One::new("s2", p2, annex(&[("s1", p1, "0-511"), ("s2", p2, "512-1023")]));
     first.init(None);
     second.init(Some(&first));
@@ -206,6 +265,15 @@ async fn two_new_stores_with_the_same_slots_serve_neither_of_them() {
         assert_eq!(served, expected);
         assert_eq!(put(&mut session, MIDDLE, 1).await, refused());
     }
+    // However often it asks. The last but one of these was answered before the last was asked.
+    let asked = *questions.borrow_and_update();
+    let again = questions.wait_for(|n| *n > asked + 2);
+    timeout(WITHIN, again).await.expect("it asks again").unwrap();
+    let (mut session, served) = first.session(&one).await;
+    assert_eq!(served, slots(0..512));
+    assert_eq!(put(&mut session, MIDDLE, 2).await, refused());
+    drop(session);
+    carried.abort();
     one.stop().await.unwrap();
     two.stop().await.unwrap();
 }

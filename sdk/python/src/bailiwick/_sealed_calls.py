@@ -48,7 +48,7 @@ class SealedCalls:
             sent, secret = self._bodies.seal(message, self._key(message))
             try:
                 answer, once = send(sent)
-                return answer, once, secret
+                return answer, once and tries.first, secret
             except errors.Refused as refused:
                 tries.again(refused, message)
 
@@ -86,7 +86,7 @@ class AsyncSealedCalls:
             sent, secret = self._bodies.seal(message, await self._key(message))
             try:
                 answer, once = await send(sent)
-                return answer, once, secret
+                return answer, once and tries.first, secret
             except errors.Refused as refused:
                 tries.again(refused, message)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bailiwick import errors
 from bailiwick.sealed import (
+    SKEW_SECONDS,
     AnswerSecret,
     Binding,
     CallerKeys,
@@ -77,7 +78,8 @@ class Bodies:
         if region not in self._identities:
             raise NotSealed("no identity key is known for the body's region")
         key = self._known.get(region)
-        return key if key is not None and time.time() < key.until else None
+        # Though this clock be ahead: one that was just fetched is not fetched for each call.
+        return key if key is not None and time.time() < key.until + SKEW_SECONDS else None
 
     def keep(self, region: str, note: str) -> TransitKey:
         key = TransitKey.verify(note, self._identities[region], region, time.time())
@@ -160,6 +162,11 @@ class Tries:
     def __init__(self, bodies: Bodies, homes: Iterable[str]) -> None:
         self._bodies, self._homes = bodies, tuple(homes)
         self._fetched = self._followed = False
+
+    @property
+    def first(self) -> bool:
+        """Whether the message was sealed once only. A second one may find the first one stored."""
+        return not self._fetched
 
     def again(self, refused: errors.Refused, message: Any) -> None:
         """Raises the refusal if it is not: its key was one from before, or its subject has moved to a

@@ -19,6 +19,7 @@ use tonic_types::{ErrorDetails, StatusExt as _, pb};
 use wire::v1::attachments_server::AttachmentsServer;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::subjects_server::{Subjects, SubjectsServer};
+use wire::v1::transit_server::TransitServer;
 
 /// What a desk says to one call.
 pub(crate) enum Say {
@@ -36,12 +37,8 @@ pub(crate) enum Say {
     Placed(&'static str, String, bool),
     /// No placement.
     NotPlaced(&'static str),
-}
-
-/// WRONG_INGRESS, naming a gateway.
-pub(crate) fn wrong_ingress(region: &str, ingress: &str) -> Say {
-    let metadata = vec![("region", region.to_owned()), ("ingress", ingress.to_owned())];
-    Say::No(Code::FailedPrecondition, "WRONG_INGRESS", metadata)
+    /// A region's transit key: its note.
+    Key(String),
 }
 
 /// What a desk was asked: the call, its request id and body, and the token that came along.
@@ -100,7 +97,8 @@ impl Desk {
         let router = server
             .add_service(RecordsServer::new(desk.clone()))
             .add_service(SubjectsServer::new(desk.clone()))
-            .add_service(AttachmentsServer::new(desk.clone()));
+            .add_service(AttachmentsServer::new(desk.clone()))
+            .add_service(TransitServer::new(desk.clone()));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         desk
     }
@@ -167,7 +165,8 @@ impl Desk {
             | Say::Forged(_)
             | Say::Stray
             | Say::Placed(..)
-            | Say::NotPlaced(_)) => Ok(say),
+            | Say::NotPlaced(_)
+            | Say::Key(_)) => Ok(say),
         }
     }
 }
@@ -412,7 +411,8 @@ impl Subjects for Desk {
                 conflicting: vec!["RU".to_owned(), "EEA".to_owned()],
                 cure: "look again".to_owned(),
             })),
-            Say::Done | Say::Forged(_) | Say::Stray | Say::Wait(..) | Say::No(..) => None,
+            Say::Done | Say::Forged(_) | Say::Stray | Say::Key(_) => None,
+            Say::Wait(..) | Say::No(..) => None,
         };
         Ok(Response::new(api::Ruling { outcome, ..Default::default() }))
     }

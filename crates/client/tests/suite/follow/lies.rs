@@ -6,8 +6,8 @@ use std::time::Duration;
 use client::{Access, Answer, Error, Ingress, NotFollowed, Proof, Unproven, Written, api};
 use tonic::Code;
 
-use crate::follow::desk::{Authority, Desk, Say, access, client, put, wrong_ingress};
-use crate::follow::{no, not_followed};
+use crate::follow::desk::{Authority, Desk, Say, access, client, put};
+use crate::follow::{no, not_followed, wrong_ingress};
 
 /// It has stored nothing, and says that it had done so before.
 const CLAIMED: Say = Say::Forged(|answer| {

@@ -12,8 +12,8 @@ use wire::v1::download_attachment_response::Part as Downloaded;
 use wire::v1::upload_attachment_request::Part;
 use wire::v1::upload_attachment_response::Outcome;
 
-use super::desk::{Authority, Desk, Say, access, client, put, stored, wrong_ingress};
-use super::not_followed;
+use super::desk::{Authority, Desk, Say, access, client, put, stored};
+use super::{not_followed, wrong_ingress};
 
 /// An attachment.
 const BODY: &[u8] = b"twenty bytes of a body";

@@ -135,3 +135,13 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     let fetched = https_get(&at(&url), Some(authority.as_bytes()), 9, within).await;
     assert!(matches!(fetched, Err(Error::Slow)));
 }
+
+#[test]
+fn without_tls_no_other_machine_is_spoken_to() {
+    for own in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        assert!(on_this_machine(own.parse().unwrap()).is_ok(), "{own}");
+    }
+    for other in ["10.1.2.3", "192.0.2.1", "0.0.0.0", "2001:db8::1", "::ffff:10.1.2.3"] {
+        assert!(matches!(on_this_machine(other.parse().unwrap()), Err(Error::Address)), "{other}");
+    }
+}

@@ -19,10 +19,11 @@ mod walk;
 use std::cell::RefCell;
 
 use ledger::entry::Kind;
-use terms::Rejection;
+use terms::{Reason, Rejection};
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress::EgressPolicy;
 use crate::read::list::fault::Fault;
@@ -93,7 +94,10 @@ fn read(
             let row = read_row(&*view, &owner.row()).map_err(broken)?;
             (People::readable(owner, policy.admit(owner, row)?), !policy.at_home())
         }
-        None => (People::default(), policy.may_withhold()),
+        None => {
+            all_confirmed(node)?;
+            (People::default(), policy.may_withhold())
+        }
     };
     let plan = Plan::new(&node.namer, &asker.tenant, query, &asked, guarded)?;
     let (policy, view, asked, plan) = (&policy, &*view, &asked, &plan);
@@ -114,6 +118,16 @@ fn read(
         Fault::Engine(error) => broken(error),
         Fault::Rejected(fault) => fault,
     })
+}
+
+/// What is not of one person goes over all slots of the store. As long as some are not confirmed, their
+/// people are served by no shard, or by another one: a page would lack them, and a count have them.
+fn all_confirmed(node: &Node) -> Result<(), Rejection> {
+    if node.slots.borrow().unconfirmed.is_empty() {
+        return Ok(());
+    }
+    let fault = Rejection::new(Reason::SlotNotOwned);
+    Err(fault.problem("the other shards of the region have not confirmed all slots of this one"))
 }
 
 /// A store that answers no more is opened again, or ends the shard.

@@ -32,7 +32,7 @@ pub(super) fn relocate(
     let given = given(&of.findings, of.phone_data, of.ip_data)?;
     // To one who stands abroad, it must not tell by its time whether there is such a subject.
     let home = asker.stands.at_home(node.territory);
-    let looked = if home { before_move::look(node, &owner)? } else { None };
+    let looked = if home { before_move::look(node, &owner, request.id)? } else { None };
     let order =
         Order { to, request, reason: of.reason, given, validate_only: of.validate_only, looked };
     let (opening, step) = (node.random()?, DepartStep::Order(Box::new(order)));

@@ -1,6 +1,8 @@
 //! Bodies that are sealed to this region: opened here, before anything else is done with them. A plain
 //! body is let in where the map allows one.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use sealed::{Binding, Call, SEALED_OVERHEAD_BYTES};
 use terms::{Reason, Rejection, limits};
@@ -55,8 +57,11 @@ pub(super) fn body_of_patch(
         etag: &patch.etag,
         ..binding(Call::Patch, address)
     };
-    let sent = patch.body.as_ref();
-    sent.map(|sent| body(node, address, &binding, &patch.sealed_key, sent)).transpose()
+    match &patch.body {
+        Some(sent) => body(node, address, &binding, &patch.sealed_key, sent).map(Some),
+        None if patch.sealed_key.is_empty() => Ok(None),
+        None => Err(Rejection::new(Reason::FieldInvalid).field("sealed_key")),
+    }
 }
 
 fn body(
@@ -70,6 +75,9 @@ fn body(
         node.map().admit_plain(&address.collection, "body")?;
         return Ok(sent.clone());
     }
+    if key.len() > limits::TRANSIT_KEY_ID_BYTES_MAX {
+        return Err(Rejection::new(Reason::FieldInvalid).field("sealed_key"));
+    }
     if sent.len() > limits::BODY_BYTES_MAX + SEALED_OVERHEAD_BYTES {
         return Err(Rejection::new(Reason::BodyTooLarge).field("body"));
     }
@@ -77,8 +85,8 @@ fn body(
     Ok(body.into())
 }
 
-/// The question to which a get wants its body sealed. None: it wants it plain, and may have it so; or it
-/// wants to know what a body is, and nothing of it. A part of a body is never sealed.
+/// The question to which a get wants its body sealed. None: it wants it plain, and may have it so. A part of
+/// a body is never sealed, and neither is what tells of a body alone, as its digest.
 pub(super) fn question(
     node: &Node,
     address: &Address,
@@ -88,9 +96,7 @@ pub(super) fn question(
 ) -> Result<Option<SealedQuestion>, Rejection> {
     if key.is_empty() && sealed.is_empty() {
         let field = if part.is_some() { "collection" } else { "sealed_question" };
-        if part.is_none_or(|part| part.length > 0) {
-            node.map().admit_plain(&address.collection, field)?;
-        }
+        node.map().admit_plain(&address.collection, field)?;
         return Ok(None);
     }
     let fits =
@@ -99,5 +105,5 @@ pub(super) fn question(
         return Err(Rejection::new(Reason::FieldInvalid).field("sealed_question"));
     }
     node.transit.admit(&key, node.now())?;
-    Ok(Some(SealedQuestion { key, sealed }))
+    Ok(Some(SealedQuestion { key, sealed, answer: OnceLock::new() }))
 }

@@ -57,6 +57,22 @@ impl crate::Settings {
         discard(&path)?;
         write_secret(&path, &read_secret(file)?)
     }
+
+    /// Removes that copy, if the shard has not taken it over: it is a secret, and has generations that
+    /// may be destroyed here later.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn take_back_keyring(&self) -> Result<(), Error> {
+        discard(&given(&FileKeyring::path(&self.keys, &self.region)))
+    }
+}
+
+impl FileKeyring {
+    /// Removes a copy that was left there: the one who put it there waits no more, or asks again.
+    pub(crate) fn discard_given(&self) -> Result<(), Error> {
+        discard(&given(&self.path))
+    }
 }
 
 /// Where a copy of another shard's keyring lies until it is taken over.

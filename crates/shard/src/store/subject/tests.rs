@@ -49,6 +49,20 @@ impl Place {
     }
 }
 
+#[test]
+fn a_row_of_before_choices_has_none() {
+    let subject = Place::new().subject(Status::Live);
+    let (whole, mut tail) = (subject.encode_state(), Writer::default());
+    Choice::default().write(&mut tail);
+    let before = whole.len() - tail.0.len();
+    let choice = |end: usize| State::decode(&whole[..end]).map(|state| state.choice).ok();
+    assert!(choice(whole.len()) == Some(Choice::default()));
+    assert!(choice(before) == Some(Choice::default()));
+    for cut in (0..before).chain(before + 1..whole.len()) {
+        assert!(choice(cut).is_none(), "{cut}");
+    }
+}
+
 fn by() -> Recent {
     Recent {
         request_id: [5; 16],
@@ -253,4 +267,24 @@ fn while_keys_are_replaced_the_place_of_a_record_says_which_opens_it() {
     };
     assert!(read.rotated == Some(rotated));
     assert!(!opens(read.key_of(&second).unwrap(), &old));
+}
+
+#[test]
+fn a_row_from_before_choices_and_receipts_of_rotations_opens() {
+    let place = Place::new();
+    let mut choice = Writer::with_capacity(16);
+    Choice::default().write(&mut choice);
+    for rotated in [None, Some(Rotated { by: by(), opening: [5; 32], heads: 2 })] {
+        let subject = Subject { rotated, ..place.subject(Status::Live) };
+        let state = subject.encode_state();
+        let read = State::decode(&state).unwrap();
+        assert!(read.rotated == rotated);
+        let added = choice.0.len() + rotated.map_or(0, |_| 32 + 8);
+        let before = state.len() - added;
+        let read = State::decode(&state[..before]).unwrap();
+        assert!(read.rotated.is_none() && read.choice == Choice::default());
+        for cut in before + 1..state.len() {
+            assert!(State::decode(&state[..cut]).is_err(), "{cut} of {}", state.len());
+        }
+    }
 }

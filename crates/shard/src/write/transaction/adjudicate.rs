@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use atlas::{Moment, Question, choices};
+use atlas::{Moment, Question, RegionMap, choices};
 use ledger::entry::{Detail as Said, Kind};
 use terms::{Detail, Reason, RegionId, Rejection};
 
@@ -22,7 +22,7 @@ use crate::reply::{Chosen, Written};
 use crate::store::choice::Proposal;
 use crate::store::keys::Owner;
 use crate::store::subject::Subject;
-use crate::store::types::{Fingerprint, Version};
+use crate::store::types::{Fingerprint, Minute, Version};
 use crate::write::command::Adjudicate;
 use crate::write::erase::unknown;
 use crate::write::transaction::{Done, Transaction};
@@ -34,37 +34,34 @@ impl Transaction<'_> {
         self.lets_in(asker, owner, None, false)?;
         self.crosses_no_border(asker, owner)?;
         let subject = self.subject(owner)?.ok_or_else(unknown)?;
-        let regions = self.open_regions(owner, &subject)?;
+        let (map, now) = (self.node.map(), self.entries.minute());
+        let answer = |subject: &Subject, regions| answer(subject, regions, now);
+        let regions = self.open_regions(&map, owner, &subject);
         let Some(region) = of.region.as_ref() else {
-            return Ok(Done::written(answer(&subject, regions)));
+            return Ok(Done::written(answer(&subject, regions?)));
         };
+        // What is done is known whatever is open by now.
         if let Some(before) = subject.choice.request(&of.request.id) {
             if before.fingerprint != of.request.fingerprint {
                 return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
             }
-            let replayed = true;
+            let (replayed, regions) = (true, regions.unwrap_or_default());
             return Ok(Done::written(Written { replayed, ..answer(&subject, regions) }));
         }
+        let regions = regions?;
         if !regions.contains(region) {
             return Err(not_open(&regions));
         }
-        self.leads_to(owner, region, &subject)?;
+        self.leads_to(&map, owner, region, &subject)?;
         let caller = self.caller(asker);
-        let proposed = subject.choice.proposed.as_ref();
-        let proposed = proposed.filter(|proposal| of.confirm && proposal.region == *region);
-        if of.confirm {
-            let proposal = proposed.ok_or_else(|| {
-                let fault = Rejection::new(Reason::ChoiceNotProposed).field("region");
-                fault.problem("is not what is proposed for the subject")
-            })?;
-            if proposal.caller == caller {
-                let fault = Rejection::new(Reason::NotPermitted);
-                let fault = fault.problem("the caller who proposes a region may not confirm it");
-                return Err(fault.cure("have another caller with the role approver confirm it"));
-            }
-        }
+        let proposed =
+            if of.confirm { Some(confirmed(&subject, region, &caller, now)?) } else { None };
         if of.validate_only {
             return Ok(Done::written(answer(&subject, regions)));
+        }
+        if !subject.choice.has_room(now, of.confirm) {
+            let fault = Rejection::new(Reason::ChoicesFull).field("subject.id");
+            return Err(fault.problem("has had too many proposals within a day"));
         }
         let mut entry = self.entries.about_subject(Kind::Adjudicate, asker);
         entry.say(Said::Reason(format!("{region}: {}", of.reason)));
@@ -72,17 +69,13 @@ impl Transaction<'_> {
             self.entries.name_earlier(&mut entry, proposal.entry)?;
         }
         let mut after = Subject::clone(&subject);
-        if !after.choice.make_room(self.entries.minute()) {
-            let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
-            let fault = fault.problem("has had too many proposals within a day");
-            return Err(fault.cure("send it again a day later"));
-        }
+        after.choice.forget(now);
         after.choice.remember(self.entries.recent(&of.request, Version::NONE));
         if of.confirm {
-            (after.choice.chosen, after.choice.proposed) = (Some(region.clone()), None);
+            after.choice.choose(region.clone());
         } else {
-            let entry = self.entries.next();
-            after.choice.proposed = Some(Proposal { region: region.clone(), caller, entry });
+            let (minute, entry) = (now, self.entries.next());
+            after.choice.propose(Proposal { region: region.clone(), caller, minute, entry });
         }
         let index = self.entries.next_index();
         let receipt = Some(self.append_about(owner, None, &of.opening, entry)?);
@@ -93,39 +86,52 @@ impl Transaction<'_> {
     }
 
     /// The regions among which the rules leave the choice for all collections of a subject, by name.
-    /// None where every collection has its place by law.
-    fn open_regions(&self, owner: &Owner, subject: &Subject) -> Result<Vec<RegionId>, Rejection> {
-        let (map, mut open, mut free) = (self.rules.map(), None::<Vec<RegionId>>, false);
+    /// None where every collection has its place by law, or the map has one of them no more.
+    fn open_regions(
+        &self,
+        map: &RegionMap,
+        owner: &Owner,
+        subject: &Subject,
+    ) -> Result<Vec<RegionId>, Rejection> {
+        let (mut open, mut free) = (None::<Vec<RegionId>>, false);
         for standing in subject.standings() {
             let findings = standing.weighed(&subject.findings).map_err(full)?;
             let (tenant, collection) = (&owner.tenant, &standing.collection);
             let date = Moment::of(self.now);
             let question = Question { tenant, collection, findings: &findings, date };
-            let mut all = choices(map, &question)?;
+            let (Ok(mut all), Ok(by_rules)) =
+                (choices(map, &question), atlas::decide(map, &question))
+            else {
+                return Ok(Vec::new());
+            };
             free |= !all.is_empty();
-            // Where a law fixes the place, that one region is left.
-            let by_rules = atlas::decide(map, &question)?;
+            // Where a law fixes the place, that one region is left. They stay in the order of names.
             if let Some(placement) = by_rules.placement()
-                && !all.contains(placement.region())
+                && let Err(place) = all.binary_search(placement.region())
             {
-                all.push(placement.region().clone());
+                all.insert(place, placement.region().clone());
             }
             open = Some(match open {
                 None => all,
-                Some(open) => open.into_iter().filter(|name| all.contains(name)).collect(),
+                Some(open) => {
+                    open.into_iter().filter(|name| all.binary_search(name).is_ok()).collect()
+                }
             });
         }
-        let mut open = open.filter(|_| free).unwrap_or_default();
-        open.sort_unstable();
-        Ok(open)
+        Ok(open.filter(|_| free).unwrap_or_default())
     }
 
     /// Whether the rules, and the second check, lead to that region for every collection once it is
     /// chosen.
-    fn leads_to(&self, owner: &Owner, to: &RegionId, subject: &Subject) -> Result<(), Rejection> {
-        let map = self.node.map();
+    fn leads_to(
+        &self,
+        map: &Arc<RegionMap>,
+        owner: &Owner,
+        to: &RegionId,
+        subject: &Subject,
+    ) -> Result<(), Rejection> {
         let territory = map.region(to).map(atlas::Region::territory).ok_or(Reason::Internal)?;
-        let mut rules = Rules::new(Arc::clone(&map), to.clone(), territory);
+        let mut rules = Rules::new(Arc::clone(map), to.clone(), territory);
         rules.set_date(Moment::of(self.now));
         for standing in subject.standings() {
             let findings = standing.weighed(&subject.findings).map_err(full)?;
@@ -148,9 +154,29 @@ impl Transaction<'_> {
     }
 }
 
+/// The proposal that a caller confirms.
+fn confirmed<'a>(
+    subject: &'a Subject,
+    region: &RegionId,
+    caller: &Fingerprint,
+    now: Minute,
+) -> Result<&'a Proposal, Rejection> {
+    let proposal = subject.choice.proposed(now).filter(|proposal| proposal.region == *region);
+    let proposal = proposal.ok_or_else(|| {
+        let fault = Rejection::new(Reason::ChoiceNotProposed).field("region");
+        fault.problem("is not what is proposed for the subject")
+    })?;
+    if proposal.caller == *caller {
+        let fault = Rejection::new(Reason::NotPermitted);
+        let fault = fault.problem("the caller who proposes a region may not confirm it");
+        return Err(fault.cure("have another caller with the role approver confirm it"));
+    }
+    Ok(proposal)
+}
+
 /// What is chosen and proposed, and what can be.
-fn answer(subject: &Subject, open: Vec<RegionId>) -> Written {
-    let proposed = subject.choice.proposed.as_ref().map(|proposal| proposal.region.clone());
+fn answer(subject: &Subject, open: Vec<RegionId>, now: Minute) -> Written {
+    let proposed = subject.choice.proposed(now).map(|proposal| proposal.region.clone());
     let choice = Chosen { chosen: subject.choice.chosen.clone(), proposed, open };
     Written { choice: Some(Box::new(choice)), ..Default::default() }
 }

@@ -72,20 +72,39 @@ async fn a_recovery_under_a_clock_that_is_not_believed_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_without_the_file_of_erasures_is_refused() {
-    let place = place(engine::Kind::Sled);
+    let mut place = place(engine::Kind::Sled);
     erased_after_a_copy(&place).await;
     put_back(&place);
     fs::rename(place.path("anchor/ru-msk-s1.erasures"), place.path("aside")).unwrap();
     let error = place.recover().expect_err("it is missing").to_string();
     assert!(error.contains("--accept-erasures-unknown"), "{error}");
     assert!(!place.path("anchor/ru-msk-s1.recovering").exists());
-    // A copy may lack those who have moved to another region since: the store would serve them too.
+    // A copy may lack those who were erased, or have moved to another region, since: the store would serve
+    // them. No map is asked: one that lets no one move may have come after one that did.
     let copies = vec![place.path("aside")];
-    let error = place.recover_as(&place.settings(), &Erasures::Known(copies.clone()));
-    let error = error.expect_err("who has moved").to_string();
-    assert!(error.contains("--accept-moves-unknown"), "{error}");
-    assert!(!place.path("anchor/ru-msk-s1.recovering").exists(), "nothing was changed");
+    for map in [place.map.clone(), only_home(&place)] {
+        place.map = map;
+        let error = place.recover_as(&place.settings(), &Erasures::Known(copies.clone()));
+        let error = error.expect_err("who has moved").to_string();
+        assert!(error.contains("--accept-old-copies"), "{error}");
+        assert!(!place.path("anchor/ru-msk-s1.recovering").exists(), "nothing was changed");
+        assert!(!place.path("anchor/ru-msk-s1.erasures").exists());
+    }
+    place.map = crate::support::MAP.to_owned();
+    // An attempt that is refused makes no file, which would be taken for the whole one.
+    let (clock, later) = (Arc::clone(&place.clock), place.clock.now().0 + 2 * 24 * 3_600 * 1_000);
+    place.clock = Arc::new(SetClock(AtomicU64::new(later)));
+    let given = Erasures::Copies(copies.clone());
+    let refused = place.recover_as(&place.settings(), &given);
+    assert!(matches!(refused, Err(Error::ClockUnconfirmed)), "{refused:?}");
     assert!(!place.path("anchor/ru-msk-s1.erasures").exists());
+    place.clock = clock;
+    // One that ends half way makes it, and says so.
+    let cut = place.recover_as(&cut_short(&place), &given);
+    assert!(matches!(cut, Err(Error::Reserve { .. })), "{cut:?}");
+    assert!(place.path("anchor/ru-msk-s1.erasures").exists());
+    let error = place.recover().expect_err("a copy").to_string();
+    assert!(error.contains("--accept-old-copies"), "{error}");
     place.recover_as(&place.settings(), &Erasures::Copies(copies)).unwrap();
     let (shard, mut session) = serve(&place).await;
     assert!(session.get("p1", "messages", "m").await.is_err(), "it was erased");
@@ -160,7 +179,7 @@ async fn a_damaged_or_foreign_file_of_erasures_is_made_again_at_a_start() {
         let aside = file.with_extension(format!("erasures.unreadable-{number}"));
         assert_eq!(fs::read(aside).unwrap(), content);
         let lost = moved(&place, engine::Kind::Sled);
-        assert_eq!(restore(&lost, &path, &KNOWN).unwrap().erased_again, 4);
+        assert_eq!(restore(&lost, &path, &KNOWN).unwrap().again.erased, 4);
     }
 
     // Replaced while the shard runs, by a longer one: nothing is written into that.

@@ -68,6 +68,35 @@ async fn an_arrival_that_has_ended_does_not_come_back_with_an_old_store() {
     shard.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_recovery_erases_of_arrivals_and_what_it_leaves_is_said() {
+    let place = Place::new(REGIONS[1]);
+    let shard = place.start().await;
+    let mut source = as_source(&shard).await;
+    for (n, subject) in [(1, "anna"), (2, "boris")] {
+        let step = Some(Step::Begin(travels::arriving().into()));
+        let (move_id, subject) = (vec![n; 16].into(), subject.into());
+        let arrival = proto::Arrival { move_id, subject, step };
+        assert_eq!(reason(source.call(Op::Arrival(arrival)).await), "done");
+    }
+    drop(source);
+    shard.stop().await.unwrap();
+    // One of the two does not open any more.
+    let rows = stored::rows_in(&*place.store(), &[0x10]);
+    let (key, mut row) = rows.into_iter().find(|(key, _)| key.len() == 20).unwrap();
+    *row.last_mut().unwrap() ^= 1;
+    let store = stored::opened(&*place.store());
+    let (head, mut batch) = (store.head().unwrap(), engine::Batch::new());
+    batch.put(key.clone(), row);
+    store.commit(batch, head, head.size).unwrap();
+    drop(store);
+    let recovered = unlocked(|| place.recover()).await.unwrap();
+    let again = shard::ErasedAgain { erased: 0, arrivals: 1, arrivals_left: 1 };
+    assert_eq!(recovered.again, again);
+    let left = stored::rows_in(&*place.store(), &[0x10]);
+    assert_eq!(left.iter().map(|(key, _)| key).collect::<Vec<_>>(), [&key]);
+}
+
 /// What the source's log gives away, and the proof of that, as the target keeps them.
 async fn given_away(rig: &Rig) -> proto::ArrivalEnd {
     let asked =
@@ -157,6 +186,12 @@ async fn a_region_whose_log_of_a_move_is_lost_proves_it_by_the_next_one() {
         (before.kind, before.peer(), before.count())
     );
     assert!(said.commitment.is_some() && said.commitment == before.commitment);
-    drop(source);
+    // The receipt named the log that is lost.
+    let asked =
+        Op::Moves(proto::Moves { of: Some(Of::Arrived("anna".into())), ..Default::default() });
+    let mut gateway = shard.session().await;
+    let fault = gateway.call(asked).await.err().unwrap();
+    assert_eq!((fault.reason.as_str(), fault.field.as_str()), ("LOG_UNKNOWN", "subject.id"));
+    drop((source, gateway));
     shard.stop().await.unwrap();
 }

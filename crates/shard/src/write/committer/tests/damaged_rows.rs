@@ -47,6 +47,20 @@ fn rows_of_the_feed_behind_a_damaged_one_are_removed_with_it() {
 }
 
 #[test]
+fn a_whole_page_of_damaged_rows_of_the_feed_hides_no_row_behind_it() {
+    let stage = Stage::new(&Disk::new(1));
+    let node = &stage.committer.node;
+    let feed = |index| keys::feed(CommitAt { period: Period::FIRST, index });
+    let rows = (1..=600).map(|index| (feed(index), vec![9])).collect();
+    put(node, rows);
+    let due = || feed_sweep::due(node).expect("a look");
+    assert_eq!(due(), Vec::<engine::Key>::new());
+    put(node, vec![(feed(601), [&[1][..], &1_u32.to_be_bytes()].concat())]);
+    // As many as are removed together, from the oldest on.
+    assert_eq!(due(), (1..=256).map(feed).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_damaged_upload_keeps_no_other_from_beginning_and_no_person_from_being_erased() {
     let mut stage = Stage::new(&Disk::new(1));
     let node = Arc::clone(&stage.committer.node);

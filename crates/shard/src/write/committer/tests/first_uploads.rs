@@ -272,6 +272,8 @@ fn a_restore_discards_one_whose_generation_is_gone() {
     assert_eq!(discarded(&key, &stored, &[1, 2]), (false, Vec::new()));
     // Rows that do not say their generation, and rows of other kinds, are put back as they are.
     assert_eq!(discarded(&key, &[9], &[2]), (false, Vec::new()));
+    let other_format = [&[9][..], &stored[1..]].concat();
+    assert_eq!(discarded(&key, &other_format, &[2]), (false, Vec::new()));
     assert_eq!(discarded(&[0x12], &stored, &[2]), (false, Vec::new()));
     // The sweep of chunks then takes what it had.
     let front = attachment::UploadFront::read(&stored).expect("a row");
