@@ -1,8 +1,6 @@
 //! Backups in the bucket of an S3-compatible server: made, verified and restored; cut off, refused, damaged;
 //! and never sent to a server that the region map does not list.
 
-#![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -62,7 +62,10 @@ fn gauge(deployment: &mut Deployment, name: &str) -> Option<u64> {
 
 /// Copies in the store of the mirror, and by its log, as an auditor counts them.
 fn counted(deployment: &Deployment, mirror: &Path) -> [Option<u64>; 2] {
+    deployment.wait_signed("kz-ala");
     let url = format!("http://127.0.0.1:{}", deployment.audit_port("kz-ala"));
+    let done = run(&["audit", "mirror", "--shard", &url, text(mirror)]);
+    assert_eq!(done.code, 0, "{done:?}");
     let of = ["audit", "reconcile", "--sample", "0", "--json", "--shard", &url];
     let done = run(&[&of[..], &[text(mirror)]].concat());
     assert_eq!(done.code, 0, "{done:?}");

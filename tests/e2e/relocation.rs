@@ -126,6 +126,7 @@ async fn follows(url: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one case after another")]
 fn a_person_moves_and_both_logs_say_so() {
     let deployment = Deployment::start(&options());
     let runtime = Runtime::new().expect("a runtime");
@@ -158,7 +159,8 @@ fn a_person_moves_and_both_logs_say_so() {
     assert_eq!(json(&listed, 0)["operations"], Value::Array(Vec::new()));
     let everywhere = json(&run(&["operation", "list", "--gateway", &url, "--json"]), 0);
     assert_eq!(everywhere["operations"], Value::Array(Vec::new()));
-    assert_eq!(everywhere["unreachable"], Value::Array(Vec::new()));
+    // The other regions of the map do not run here.
+    assert_eq!(everywhere["unreachable"], serde_json::json!(["in-bom", "kz-ala", "us-iad"]));
     let cancelled = command(&url, ["operation", "cancel"], "anna", &["--reason", "too late"]);
     assert!(cancelled.stderr.contains("SUBJECT_MOVED"), "{cancelled:?}");
     let located = runtime.block_on(async {

@@ -39,7 +39,7 @@ impl Client {
         let until = self.question().until;
         let (mut sent, mut secrets) = (Vec::new(), Vec::new());
         for request in requests {
-            let (sealed, secret) = self.sealed_get(request, until).await?;
+            let (sealed, secret) = Box::pin(self.sealed_get(request, until)).await?;
             sent.push(sealed.into_owned());
             secrets.push(secret);
         }
@@ -95,7 +95,7 @@ impl Client {
         let (mut own, mut sent) = (Vec::new(), Vec::new());
         for request in requests {
             let encrypted = self.encrypted(request)?;
-            sent.push(self.sealed_put(&encrypted, until).await?.into_owned());
+            sent.push(Box::pin(self.sealed_put(&encrypted, until)).await?.into_owned());
             own.push(encrypted);
         }
         Ok((own, sent))

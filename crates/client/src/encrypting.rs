@@ -137,7 +137,7 @@ mod tests {
             ..Default::default()
         };
         assert!(new.decrypted_of(&asked, record(&sent)).is_err());
-        let asked = api::GetRecordRequest { key: put.key.clone(), ..asked };
+        let asked = api::GetRecordRequest { key: put.key, ..asked };
         assert!(new.decrypted_of(&asked, record(&sent)).is_ok());
     }
 }

@@ -86,7 +86,7 @@ impl Client {
             route = Route { gateway, named: true, ..route };
         }
         let request = self.encrypted(request)?;
-        self.put_on(&request, route).await
+        Box::pin(self.put_on(&request, route)).await
     }
 
     async fn put_on(
@@ -95,10 +95,10 @@ impl Client {
         route: Route,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
         let until = route.until;
-        match self.put_once(request, route).await {
+        match Box::pin(self.put_once(request, route)).await {
             Err(error) => {
                 let Moved { request, route } = self.moved(request, error, until)?;
-                self.put_once(&request, route).await
+                Box::pin(self.put_once(&request, route)).await
             }
             answer => answer,
         }
@@ -112,7 +112,7 @@ impl Client {
         let (until, alone) = (route.until, AtomicBool::new(false));
         let mut fetched = false;
         loop {
-            let sealed = self.sealed_put(request, until).await?;
+            let sealed = Box::pin(self.sealed_put(request, until)).await?;
             let put = |to: Gateway, request| to.put(request, until, &alone);
             match self.attempts(&*sealed, route.clone(), put).await {
                 // It was sealed to a key from before: once more, to that of now.
@@ -133,10 +133,10 @@ impl Client {
     pub async fn get(&self, request: &api::GetRecordRequest) -> Result<api::Record, Error> {
         let route = self.question();
         let until = route.until;
-        match self.get_once(request, route).await {
+        match Box::pin(self.get_once(request, route)).await {
             Err(error) => {
                 let Moved { request, route } = self.moved(request, error, until)?;
-                self.get_once(&request, route).await
+                Box::pin(self.get_once(&request, route)).await
             }
             answer => answer,
         }
@@ -150,7 +150,7 @@ impl Client {
         let get = |mut to: Gateway, request| async move { to.records.get(request).await };
         let mut fetched = false;
         loop {
-            let (sealed, secret) = self.sealed_get(request, route.until).await?;
+            let (sealed, secret) = Box::pin(self.sealed_get(request, route.until)).await?;
             match self.attempts(&*sealed, route.clone(), get).await {
                 Err(error) if self.forgets_keys(&error) && !fetched => fetched = true,
                 answer => {
@@ -171,10 +171,10 @@ impl Client {
     ) -> Result<Written<api::DeleteRecordResponse>, Error> {
         let route = self.write();
         let until = route.until;
-        match self.delete_once(request, route).await {
+        match Box::pin(self.delete_once(request, route)).await {
             Err(error) => {
                 let Moved { request, route } = self.moved(request, error, until)?;
-                self.delete_once(&request, route).await
+                Box::pin(self.delete_once(&request, route)).await
             }
             answer => answer,
         }
@@ -201,10 +201,10 @@ impl Client {
     ) -> Result<Written<api::TouchRecordResponse>, Error> {
         let route = self.write();
         let until = route.until;
-        match self.touch_once(request, route).await {
+        match Box::pin(self.touch_once(request, route)).await {
             Err(error) => {
                 let Moved { request, route } = self.moved(request, error, until)?;
-                self.touch_once(&request, route).await
+                Box::pin(self.touch_once(&request, route)).await
             }
             answer => answer,
         }
@@ -249,7 +249,7 @@ impl Client {
         let patch = |mut to: Gateway, request| async move { to.records.patch(request).await };
         let mut fetched = false;
         loop {
-            let sealed = self.sealed_patch(request, route.until).await?;
+            let sealed = Box::pin(self.sealed_patch(request, route.until)).await?;
             match self.attempts(&*sealed, route.clone(), patch).await {
                 Err(error) if self.forgets_keys(&error) && !fetched => fetched = true,
                 answer => {

@@ -209,7 +209,7 @@ impl Prepares for Client {
     fn put(&self, request: api::PutRecordRequest) -> Prepared<'_, api::PutRecordRequest> {
         Box::pin(async move {
             let own = self.encrypted(&request)?.into_owned();
-            let sealed = self.sealed_put(&own, Instant::now() + self.deadline()).await?;
+            let sealed = Box::pin(self.sealed_put(&own, Instant::now() + self.deadline())).await?;
             let sealed = sealed.into_owned();
             Ok((own, sealed))
         })
@@ -218,7 +218,8 @@ impl Prepares for Client {
     fn patch(&self, request: api::PatchRecordRequest) -> Prepared<'_, api::PatchRecordRequest> {
         Box::pin(async move {
             let own = self.encrypted_patch(&request)?.into_owned();
-            let sealed = self.sealed_patch(&own, Instant::now() + self.deadline()).await?;
+            let sealed =
+                Box::pin(self.sealed_patch(&own, Instant::now() + self.deadline())).await?;
             let sealed = sealed.into_owned();
             Ok((own, sealed))
         })

@@ -2,11 +2,7 @@
 //! HPKE was compared with that of the package `cryptography`), and against every change of what they are
 //! bound to.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that goes astray may panic"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that goes astray may panic")]
 
 use ledger::note::{Signer, Verifier};
 use sealed::{

@@ -173,7 +173,10 @@ fn rows(done: &Done) -> Table {
         ("shard", done.name.clone()),
         ("records in the store", r.records.to_string()),
         ("records in the log", expected(r)),
-        ("copies in the store", r.copies_held.map_or("not counted".to_owned(), |n| n.to_string())),
+        (
+            "copies in the store",
+            r.copies_held.map_or_else(|| "not counted".to_owned(), |n| n.to_string()),
+        ),
         ("copies in the log", r.copies.to_string()),
         ("entries opened", r.opened.to_string()),
         ("superseded meanwhile", r.superseded.to_string()),

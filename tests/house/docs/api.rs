@@ -22,8 +22,16 @@ Package `bailiwick.v1`.
 `Records`, `Subjects`, `Operations`, `RegionMaps` and `Transit` are served by gateways, `Ledger` by shards on their auditor listener.
 [Errors](errors.md) lists every reason; [the quick start](quick-start.md#rules-for-callers) has the rules for callers.
 ";
-const FILES: [&str; 7] =
-    ["records", "subjects", "operations", "jurisdiction", "ledger", "region_maps", "transit"];
+const FILES: [&str; 8] = [
+    "records",
+    "copies",
+    "subjects",
+    "operations",
+    "jurisdiction",
+    "ledger",
+    "region_maps",
+    "transit",
+];
 /// How a field may behave, in the protos and on the page.
 const BEHAVIOURS: [(&str, &str); 3] =
     [("= REQUIRED", "required"), ("= OPTIONAL", "optional"), ("= OUTPUT_ONLY", "answer")];
@@ -79,7 +87,9 @@ impl<'a> Section<'a> {
         if file.service.is_empty() {
             // The comment of a file stands before its package.
             let title = self.comment(&[12]);
-            writeln!(page, "\n## Rulings and evidence\n\n{title}")?;
+            let copies = file.name().ends_with("copies.proto");
+            let heading = if copies { "Copies" } else { "Rulings and evidence" };
+            writeln!(page, "\n## {heading}\n\n{title}")?;
         }
         for (at, message) in (0..).zip(&file.message_type) {
             self.message(message, at, page)?;

@@ -180,7 +180,7 @@ impl<'a> Copies<'a> {
     fn ends_before(&self, log: usize, minute: u32) -> bool {
         let shard = |log: &Log<'_>| shard_of(&log.checkpoint.origin).map(str::to_owned);
         let own = self.logs.get(log).and_then(shard);
-        let logs = self.logs.iter().zip(&self.until).filter(|(log, _)| shard(*log) == own);
+        let logs = self.logs.iter().zip(&self.until).filter(|(log, _)| shard(log) == own);
         let last = logs.map(|(_, until)| *until).max().unwrap_or(0);
         last <= minute.saturating_add(CLOCKS_MINUTES)
     }

@@ -109,14 +109,17 @@ fn an_adoption_that_a_later_log_of_the_shard_says_again_is_one_move() {
         vec![genesis(&signer(LATER).vkey()), taken(), adopted.in_order()]
     };
     let reason = Detail::Reason("that log has ended".to_owned());
-    let said = again([7; 32], &[reason.clone()]);
+    let said = again([7; 32], std::slice::from_ref(&reason));
     let paired = compared_logs(&from, &[(TO, &to), (LATER, &said)]);
     assert_eq!(paired, Paired { moves: 1, ..Paired::default() });
     // One that takes something else is another; so is one that does not say why it comes once more, and one
     // that believes another key of the source.
     let key = Detail::LogKey(signer(FROM).vkey());
-    let others =
-        [again([8; 32], &[reason.clone()]), again([7; 32], &[]), again([7; 32], &[reason, key])];
+    let others = [
+        again([8; 32], std::slice::from_ref(&reason)),
+        again([7; 32], &[]),
+        again([7; 32], &[reason, key]),
+    ];
     for other in others {
         let other = compared_logs(&from, &[(TO, &to), (LATER, &other)]);
         assert_eq!((other.moves, other.findings.len()), (0, 1));

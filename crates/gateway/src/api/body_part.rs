@@ -7,7 +7,8 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::context::{Admitted, CallContext};
-use crate::api::request::{Get, Target};
+use crate::api::get_request::Get;
+use crate::api::request::Target;
 use crate::api::response;
 use crate::shards::in_flight::Effect;
 

@@ -16,7 +16,7 @@ use wire::v1::download_attachment_response::Part as Message;
 
 use crate::api::body_part::part;
 use crate::api::context::{Call, CallContext};
-use crate::api::request::Get;
+use crate::api::get_request::Get;
 
 /// Bytes of one message: every client library takes it.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;

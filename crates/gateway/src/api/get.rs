@@ -7,8 +7,8 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::context::{Admitted, CallContext};
+use crate::api::get_request::Get;
 use crate::api::participants;
-use crate::api::request::Get;
 use crate::api::response;
 use crate::shards::in_flight::Effect;
 

@@ -13,6 +13,7 @@ mod download;
 mod erase;
 mod export;
 mod get;
+mod get_request;
 mod held;
 mod index_build;
 mod list;

@@ -62,6 +62,7 @@ impl Part for proto::Call {
 
 /// What a shard says on a session after its welcome.
 #[expect(missing_debug_implementations, reason = "a reply holds a record")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are replies")]
 pub enum FromShard {
     /// The answer to one call, and its part of the room for answers, if it takes any. The room is
     /// given back when the answer leaves its queue, or is dropped.

@@ -37,6 +37,8 @@ impl Reader {
         let rules = map.collection(collection);
         // As of a read of a record: without a purpose nothing is told.
         rules.map_or(Ok(()), |rules| rules.admit_purpose(&lookup.purpose))?;
+        // As of a read of a record: a question that does not open is told nothing.
+        self.answer_secret(lookup)?;
         if is_restored(node)? {
             return Err(Reason::ShardBusy.into());
         }

@@ -290,7 +290,10 @@ impl Reader {
     }
 
     /// What seals the answer, if the get asked for that: its question is opened once.
-    fn answer_secret<'a>(&self, lookup: &'a Lookup) -> Result<Option<&'a AnswerSecret>, Rejection> {
+    pub(super) fn answer_secret<'a>(
+        &self,
+        lookup: &'a Lookup,
+    ) -> Result<Option<&'a AnswerSecret>, Rejection> {
         let Lookup { address, question, .. } = lookup;
         let Some(SealedQuestion { key, sealed, answer }) = question else { return Ok(None) };
         if let Some(answer) = answer.get() {
@@ -366,6 +369,7 @@ impl BodyPart {
 }
 
 /// A record that was opened.
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large kind")]
 pub(super) enum Opened {
     Found(Found, EntryAt),
     /// Its body has a row of its own, of so many bytes, which was not read.

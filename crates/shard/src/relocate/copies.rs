@@ -42,6 +42,8 @@ const REST: Duration = Duration::from_millis(250);
 const DOUBLED_MAX: u32 = 4;
 /// Groups of records of one turn: then others to be told something have theirs.
 const GROUPS_MAX: usize = 64;
+/// Time after which a turn takes no further group.
+const TURN_MAX: Duration = Duration::from_secs(1);
 /// Marks of one turn.
 const TELLS_MAX: usize = 256;
 /// How often a region is asked in one turn to go on erasing the copies of one mark.
@@ -139,8 +141,10 @@ impl Driver {
         mut after: After,
     ) -> Ended {
         let mut failed = self.tell_all(&region, &mut sessions, &mut after.told).await;
+        let began = Instant::now();
         for _ in 0..GROUPS_MAX {
-            if sessions.lacks_any() {
+            // Another shard of the region may be reached.
+            if sessions.lacks_any() && !sessions.has_open() {
                 failed = true;
                 break;
             }
@@ -157,7 +161,8 @@ impl Driver {
             let (ok, more) = (self.group(&region, &mut sessions, found).await, last.is_some());
             failed |= !ok;
             after.due = last;
-            if !more {
+            // Erasures and blocks are told between turns.
+            if !more || began.elapsed() >= TURN_MAX {
                 break;
             }
         }
@@ -315,7 +320,7 @@ impl Driver {
         *after = tells.last().filter(|_| more).map(|(key, _)| key.clone());
         let mut failed = false;
         for (key, told) in tells {
-            if sessions.lacks_any() {
+            if sessions.lacks_any() && !sessions.has_open() {
                 return true;
             }
             let Some(mark) = copy_keys::mark_of_tell(&key) else { continue };
@@ -347,6 +352,8 @@ impl Driver {
         };
         let step = match mark.state {
             MarkState::Drop(why) => Some(Step::Drop(why.as_str().to_owned())),
+            // Another shard may serve what this one has not confirmed.
+            MarkState::Made if !self.node.owns(mark.owner.slot) => return Err(Halt::GoesOn),
             MarkState::Made => subject.as_ref().and_then(|subject| state_of(subject, &mark)),
             MarkState::Gone => None,
         };
@@ -380,6 +387,7 @@ impl Driver {
 
     /// Has the committer look whether the rules still allow what a mark says. `wanted`: the other region
     /// has no copies, so all records are due.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(super) async fn check_mark(
         &self,
         mark: &CopyMark,
@@ -464,6 +472,7 @@ impl Mirror {
         self.failed = if ended.failed { self.failed.saturating_add(1) } else { 0 };
         let times = self.failed.checked_sub(1);
         let rest = times.map(|times| REST * 2_u32.pow(times.min(DOUBLED_MAX)));
-        self.not_before = rest.map(|rest| Instant::now() + rest);
+        // What is due and cannot be sent now, such as records of a blocked person, begins no turn at once.
+        self.not_before = Some(Instant::now() + rest.unwrap_or(LOOK_EVERY));
     }
 }

@@ -23,7 +23,7 @@ use crate::write::copy_command::SendCopy;
 
 /// Records that are sent together, and bytes of their bodies at which no further one is added.
 const RECORDS_AT_ONCE: usize = 64;
-const BYTES_AT_ONCE: usize = 4 << 20;
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// A version that is due, as it was found.
 pub(super) struct Found {
@@ -168,6 +168,10 @@ fn one(node: &Node, region: &RegionId, key: &Key, row: &[u8]) -> Result<Option<F
     let Some(owner) = Subject::owner_of(&subject, tag, node.subject_keys())? else {
         return Ok(None);
     };
+    // Another shard may serve what this one has not confirmed.
+    if !node.owns(owner.slot) {
+        return Ok(None);
+    }
     let SubjectRow::Kept(subject) = node.open_subject(&owner, &subject)? else { return Ok(None) };
     if !matches!(subject.status, Status::Live) {
         return Ok(None);

@@ -55,12 +55,14 @@ impl Driver {
         let (mut looked, mut searched) = (None, None);
         loop {
             let map = self.node.map();
-            let now = Some((map.epoch(), Minute::of(self.node.now()).day()));
+            // Slots are passed over as long as they are not confirmed.
+            let served = self.node.slots.borrow().served.clone();
+            let now = Some((map.epoch(), Minute::of(self.node.now()).day(), served));
             if looked != now && self.is_done(self.look_at_copies().await) {
-                looked = now;
+                looked.clone_from(&now);
             }
             if searched != now && self.is_done(self.look_for_mirrors().await) {
-                searched = now;
+                searched.clone_from(&now);
             }
             let all = looked == now && searched == now;
             sleep(if all { LOOK_EVERY } else { LOOK_AGAIN }).await;
@@ -71,31 +73,39 @@ impl Driver {
         ended.map_err(|halt| self.halted(&halt)).is_ok()
     }
 
+    /// What fails holds up nothing behind it: then the look was not whole, and is made again.
     async fn look_at_copies(&self) -> Result<(), Halt> {
-        let mut from = None;
+        self.look_at_sets().await?;
+        let (mut whole, mut from) = (Ok(()), None);
         loop {
             let after = from.take();
             let (work, last) = self.blocking(move |node| marks(node, after.as_deref())).await?;
             for (key, mark) in work {
-                self.check_mark(&mark, &key, false).await?;
+                whole = self.check_mark(&mark, &key, false).await.and(whole);
             }
             let Some(last) = last else { break };
             from = Some(last);
         }
-        let mut from = None;
+        self.probe_mirrors().await.and(whole)
+    }
+
+    /// Looks at the copies here of other homes.
+    async fn look_at_sets(&self) -> Result<(), Halt> {
+        let (mut whole, mut from) = (Ok(()), None);
         loop {
             let after = from.take();
             let (work, last) = self.blocking(move |node| sets(node, after.as_deref())).await?;
             for (key, work) in work {
-                match work {
-                    SetWork::Check(set) => self.check_set(key, *set).await?,
-                    SetWork::Clear => self.clear_set(key).await?,
-                }
+                let done = match work {
+                    SetWork::Check(set) => self.check_set(key, *set).await,
+                    SetWork::Clear => self.clear_set(key).await,
+                };
+                whole = done.and(whole);
             }
             let Some(last) = last else { break };
             from = Some(last);
         }
-        self.probe_mirrors().await?;
+        whole?;
         if self.blocking(is_restored).await? {
             let (sender, done) = oneshot::channel();
             let rows = vec![copy_keys::RESTORED.to_vec()];
@@ -108,18 +118,18 @@ impl Driver {
     /// Looks at all subjects for records of which a mirror has no copies yet: a map may want copies of what
     /// was stored before.
     async fn look_for_mirrors(&self) -> Result<(), Halt> {
-        let mut from = Some(keys::subjects().from);
+        let (mut whole, mut from) = (Ok(()), Some(keys::subjects().from));
         while let Some(at) = from {
             let began = Instant::now();
             let (work, next) = self.blocking(move |node| unmarked(node, at)).await?;
             for (key, mark) in work {
-                self.check_mark(&mark, &key, true).await?;
+                whole = self.check_mark(&mark, &key, true).await.and(whole);
             }
             from = next;
             // Calls come first.
             sleep(began.elapsed() * WALK_SHARE).await;
         }
-        Ok(())
+        whole
     }
 
     /// Asks mirrors whether they still have the copies that they had: a store that was restored has none. One
@@ -245,6 +255,7 @@ fn made(node: &Node, from: Option<&[u8]>) -> Result<(Vec<Probe>, Option<Key>), R
         };
         let Some((mark, Some(subject))) = found else { continue };
         if mark.state == MarkState::Made
+            && node.owns(mark.owner.slot)
             && let Some(step) = state_of(&subject, &mark)
         {
             made.push(Probe { key, mark, step });
@@ -256,6 +267,9 @@ fn made(node: &Node, from: Option<&[u8]>) -> Result<(Vec<Probe>, Option<Key>), R
 /// The mark, if it is not as the rules want it.
 fn disagrees(node: &Node, key: &Key) -> Result<Option<CopyMark>, Rejection> {
     let Some((mark, subject)) = marked_subject(node, key)? else { return Ok(None) };
+    if !node.owns(mark.owner.slot) {
+        return Ok(None);
+    }
     let map = node.map();
     let allowed = || {
         let standing = subject.as_ref()?.standing(&mark.collection)?;
@@ -324,6 +338,9 @@ fn unmarked_of(
 ) -> Result<Vec<(Key, CopyMark)>, Rejection> {
     let mut work = Vec::new();
     let Some(owner) = Subject::owner_of(row, tag, node.subject_keys())? else { return Ok(work) };
+    if !node.owns(owner.slot) {
+        return Ok(work);
+    }
     let SubjectRow::Kept(subject) = node.open_subject(&owner, row)? else { return Ok(work) };
     if !matches!(subject.status, Status::Live | Status::Blocked(_)) {
         return Ok(work);

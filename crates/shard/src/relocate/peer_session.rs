@@ -134,6 +134,7 @@ impl PeerSession {
     ///
     /// # Errors
     /// [`CallEnd`].
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(crate) async fn call(
         &mut self,
         node: &Node,
@@ -151,6 +152,7 @@ impl PeerSession {
     ///
     /// # Errors
     /// [`CallEnd`].
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(crate) async fn slots(&mut self, node: &Node) -> Result<SlotSet, CallEnd> {
         let asked = vec![(String::new(), Op::AskSlots(proto::AskSlots {}))];
         match self.ask_one(node, asked).await? {
@@ -165,6 +167,7 @@ impl PeerSession {
     ///
     /// # Errors
     /// [`CallEnd::Broken`]: what has become of the steps is not known.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(crate) async fn copies(
         &mut self,
         node: &Node,

@@ -63,6 +63,7 @@ pub(crate) fn of_arrival(
     proven(node, views, owner, &subject, &proof)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
 fn proven(
     node: &Node,
     views: &LogViews,
@@ -210,7 +211,7 @@ mod tests {
         let again = said(&later, (&own, 0), [7; 32]);
         assert!(takes(&node, &shard, &gave, &again));
         // Not another shard's log, another move, other records, or a proof of something else.
-        let mut changed = again.clone();
+        let mut changed = again;
         changed.entry = said(&later, (&own, 0), [8; 32]).entry;
         let others = [
             said(&log("eu-fra/s2/2"), (&own, 0), [7; 32]),

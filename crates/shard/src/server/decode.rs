@@ -4,6 +4,7 @@
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
 mod amend;
+mod get;
 mod list;
 pub(crate) mod locate;
 pub(crate) mod moves;
@@ -19,9 +20,7 @@ use std::time::Duration;
 use atlas::{Country, Findings, RecordAttributes, SignedMap};
 use bytes::Bytes;
 use ledger::entry::Role;
-use terms::{
-    Collection, Reason, RecordKey, RegionId, Rejection, SubjectId, TenantId, UnixMillis, limits,
-};
+use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, UnixMillis, limits};
 use tokio::time::Instant;
 use wire::session as proto;
 use wire::session::call::Op;
@@ -29,7 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
-use crate::policy::egress::{BodyPart, Lookup, Right};
+use crate::policy::egress::Right;
 use crate::policy::rulings::body_fits;
 use crate::policy::standing_ruling::Given;
 use crate::read::list::ListQuery;
@@ -68,7 +67,6 @@ pub(crate) enum GatewayCall {
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
-#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
@@ -316,24 +314,6 @@ impl Prepare {
         // Who asks was checked just now, and so is the last.
         let caller = self.last.as_ref().map(|last| last.caller.name.clone());
         list::query(&self.node, asker, caller.unwrap_or_default(), list)
-    }
-
-    /// A read.
-    pub(crate) fn get(&self, asker: Asker, get: proto::Get) -> Result<Lookup, Rejection> {
-        let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
-        stated("purpose", &get.purpose)?;
-        let part = get.range.map(|range| {
-            let proto::BodyRange { offset, length, etag } = range;
-            etag_fits(&etag)?;
-            Ok::<_, Rejection>(BodyPart { offset, length, etag })
-        });
-        let part = part.transpose()?;
-        let (key, sealed) = (get.sealed_key, get.sealed_question);
-        let question = transit::question(&self.node, &address, part.as_ref(), key, sealed)?;
-        let home = Some(get.copy_of).filter(|home| !home.is_empty());
-        let home = home.map(|home| RegionId::parse(&home)).transpose();
-        let copy_of = home.map_err(|why| Rejection::id("subject.domicile", why))?;
-        Ok(Lookup { address, asker, purpose: get.purpose, part, question, copy_of })
     }
 }
 

@@ -82,13 +82,13 @@ impl Shard {
         let Self {
             node, queue, counts, life, committer, beat, stop_beat, settings, health, ..
         } = self;
-        let chronicles = self.chronicles;
+        let (chronicles, peers) = (self.chronicles, self.peers);
         let driver = Driver {
             node: Arc::clone(&node),
             queue: queue.clone(),
             views: chronicles.clone(),
             tls: tls.clone(),
-            peers: self.peers,
+            peers,
         };
         let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Members);
         let reader = Reader { node: Arc::clone(&node), queue: queue.clone(), counts };
@@ -98,8 +98,7 @@ impl Shard {
         let (list_calls, life_of) = (ListCalls::new(), life.subscribe());
         let sessions =
             Sessions { tls, reader, map_calls, list_calls, prover, life: life_of, stalls };
-        let mut ended = life.subscribe();
-        let builder = tonic::transport::Server::builder();
+        let (mut ended, builder) = (life.subscribe(), tonic::transport::Server::builder());
         let mut server = link::session::server(builder, node.metrics.not_grpc.clone());
         let served = server.add_service(service(sessions)).serve_with_incoming_shutdown(
             link::net::listener::incoming_by(listener, entrance)

@@ -240,7 +240,7 @@ mod tests {
         let tag = node.namer.copy_set(&address.collection, &mirror);
         let mark = copy_keys::mark(&address.owner, tag);
         let tell = copy_keys::tell(&mirror, &mark);
-        assert_eq!(copy_keys::mark_of_tell(&tell), Some(mark.clone()));
+        assert_eq!(copy_keys::mark_of_tell(&tell), Some(mark));
         let set = copy_keys::set(&address.owner, tag);
         let copy = copy_keys::copy(&set, &address.row);
         assert!(copy_keys::copies(&set)[0].from < copy && copy < copy_keys::copies(&set)[0].until);

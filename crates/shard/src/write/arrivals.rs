@@ -64,6 +64,7 @@ struct Place {
 
 impl Transaction<'_> {
     /// Does one step of a move to here.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(super) fn arrive(&mut self, asker: &Asker, arrive: Arrive) -> Result<Done, Rejection> {
         let Arrive { owner, from, move_id, opening, step, .. } = arrive;
         let known = self.known_subject(&owner)?;

@@ -152,6 +152,7 @@ impl Action {
     }
 
     /// Whether it reads what is stored, and needs all of a commit's room.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(crate) const fn goes_alone(&self) -> bool {
         match self {
             Self::Erase(_) | Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) => true,

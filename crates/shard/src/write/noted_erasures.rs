@@ -176,6 +176,7 @@ impl Committer {
     }
 
     /// Erases a subject or a collection of it, in as many commits as that takes.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     fn erase_known(
         &mut self,
         owner: &Owner,
@@ -232,6 +233,7 @@ impl Committer {
     }
 
     /// Whether it is erased: false, if a row of it does not read back.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     fn forget_arrival(&mut self, owner: &Owner, here: &Arriving) -> Result<bool, Error> {
         loop {
             let (owner, from, move_id) = (owner.clone(), here.from.clone(), here.move_id);

@@ -9,10 +9,12 @@ use crate::Error;
 use crate::store::slots::OwnSlots;
 use crate::write::command::{Action, Depart, DepartStep};
 use crate::write::committer::Committer;
+use crate::write::copy_command::CopyOutStep;
 use crate::write::list_numbers::ListChanges;
 
 impl Action {
     /// The slot of the subject that it is about, if it is about one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(crate) fn slot(&self) -> Option<Slot> {
         match self {
             Self::Claim(claim) => Some(claim.of.slot),
@@ -21,11 +23,17 @@ impl Action {
     }
 
     /// Whether a store with these slots may do it. Where a slot is not confirmed, another shard may serve
-    /// its people: none of them is given to another region. A copy that the other region is to erase goes.
+    /// its people: none of them, and no copy, is given to another region. A copy that the other region is to erase goes.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
     pub(crate) fn may_be_done(&self, slots: &OwnSlots) -> bool {
         let Some(slot) = self.slot() else { return true };
         let dropped = |depart: &Depart| matches!(depart.step, DepartStep::Dropped { .. });
-        if matches!(self, Self::Depart(depart) if !dropped(depart)) {
+        let gives = match self {
+            Self::Depart(depart) => !dropped(depart),
+            Self::CopyOut(copy) => matches!(copy.step, CopyOutStep::Send(_)),
+            _ => false,
+        };
+        if gives {
             return slots.served.contains(slot);
         }
         slots.holds(slot)

@@ -207,6 +207,7 @@ async fn what_a_gateway_changes_or_swaps_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one case after another")]
 async fn a_map_that_wants_bodies_sealed_gets_no_plain_one() {
     let collection = "name = \"profiles\"\n";
     let law = "id = \"ru-152fz\"\n";

@@ -288,7 +288,7 @@ async fn four_shards_of_a_region_confirm_one_another() {
     let all: Vec<_> = shards.iter().map(|(name, port, own)| (*name, *port, own.as_str())).collect();
     let all = annex(&all);
     let shards: Vec<One> =
-        shards.iter().map(|(name, port, _)| One::new(*name, *port, all.clone())).collect();
+        shards.iter().map(|(name, port, _)| One::new(name, *port, all.clone())).collect();
     let mut first = None;
     for shard in &shards {
         shard.init(first);

@@ -115,6 +115,7 @@ impl Model for Region {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one case after another")]
     fn next_state(&self, before: &Vec<Shard>, step: Step) -> Option<Vec<Shard>> {
         let mut after = before.clone();
         match step {

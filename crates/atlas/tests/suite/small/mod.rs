@@ -371,8 +371,9 @@ fn listed(collections: &[&str]) -> String {
 
 /// Exclusions, each under its key.
 fn excluded(words: &[&str]) -> String {
+    type IsKey = fn(&str) -> bool;
     let mut text = String::new();
-    let keys: [(&str, fn(&str) -> bool); 3] = [
+    let keys: [(&str, IsKey); 3] = [
         ("regions", |word| word.starts_with("r-")),
         ("operators", |word| word == "they"),
         ("controlled_from", |word| word.len() == 2),

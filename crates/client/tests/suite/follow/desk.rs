@@ -411,8 +411,9 @@ impl Subjects for Desk {
                 conflicting: vec!["RU".to_owned(), "EEA".to_owned()],
                 cure: "look again".to_owned(),
             })),
-            Say::Done | Say::Forged(_) | Say::Stray | Say::Key(_) => None,
-            Say::Wait(..) | Say::No(..) => None,
+            Say::Done | Say::Forged(_) | Say::Stray | Say::Key(_) | Say::Wait(..) | Say::No(..) => {
+                None
+            }
         };
         Ok(Response::new(api::Ruling { outcome, ..Default::default() }))
     }

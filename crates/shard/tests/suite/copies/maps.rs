@@ -9,7 +9,8 @@ use wire::session as proto;
 use super::{BOTH, REGIONS, WITHIN, rows};
 use crate::support::{MAP, Place, Running, Session, findings, put_ru, stored};
 
-/// How long shards run until their stores are looked at again.
+/// How long shards run until their stores are looked at again; twice as long with each try, since a busy
+/// machine takes longer.
 const A_WHILE: Duration = Duration::from_millis(300);
 /// The state of a mark whose copies have gone, as the rules allow none.
 const GONE: u8 = 2;
@@ -99,9 +100,11 @@ async fn a_clause_that_is_withdrawn_takes_the_copies_and_one_that_comes_back_bri
     // The home learns that they have gone.
     let is_known = || home.rows(&[0x38]).first().is_some_and(|(_, row)| row[1] == GONE);
     let told = async {
+        let mut a_while = A_WHILE;
         while !is_known() {
             let running = start(&home, &mirror).await;
-            sleep(A_WHILE).await;
+            sleep(a_while).await;
+            a_while *= 2;
             stop([running.0, running.1]).await;
         }
     };
@@ -132,9 +135,11 @@ async fn the_mirror_erases_by_itself_what_its_own_map_forbids() {
     drop(reader);
     there.stop().await.unwrap();
     let erased = async {
+        let mut a_while = A_WHILE;
         while rows(&mirror, 0x61) > 0 {
             let there = mirror.start().await;
-            sleep(A_WHILE).await;
+            sleep(a_while).await;
+            a_while *= 2;
             there.stop().await.unwrap();
         }
     };
@@ -163,9 +168,11 @@ async fn what_was_stored_before_a_law_wanted_copies_is_copied() {
     let next = next_map(&home, 2, true);
     (home.map, mirror.map) = (next.clone(), next);
     let copied = async {
+        let mut a_while = A_WHILE;
         while rows(&mirror, 0x61) < 3 {
             let running = start(&home, &mirror).await;
-            sleep(A_WHILE).await;
+            sleep(a_while).await;
+            a_while *= 2;
             stop([running.0, running.1]).await;
         }
     };
