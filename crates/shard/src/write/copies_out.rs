@@ -445,7 +445,7 @@ impl Transaction<'_> {
     /// The mark, as this group has left it.
     fn mark(&self, key: &Key) -> Result<Option<CopyMark>, Rejection> {
         self.readable(key)?;
-        // A row that nobody read is a mistake of ours, and no proof that there is no such mark.
+        // A row that was not read is a mistake of ours. It does not prove that there is no such mark.
         let row = self.rows.get(key).ok_or(Error::Damaged("copies"))?;
         let open = |row: &engine::Value| CopyMark::open(key, row, self.node.subject_keys());
         Ok(row.as_ref().map(open).transpose()?)
