@@ -321,6 +321,8 @@ async fn work(mut caller: Caller, client: Client, shared: Arc<Shared>) {
                 if let Some(found) = listed(&client, *filter).await {
                     note_list(&shared, *filter, from, &found);
                 }
+                // A call fails at once when its runtime ends: the task must end with it.
+                tokio::task::yield_now().await;
                 continue;
             }
         };
