@@ -82,9 +82,7 @@ async function search(index: Map<string, Found[]>, word: string): Promise<void> 
   const results = await client.batchGet(
     found.map((one) => ({ ...one, collection: "profiles" })),
   );
-  const texts = results.flatMap(({ outcome }) =>
-    outcome.case === "record" ? [text(outcome.value.body)] : [],
-  );
+  const texts = results.flatMap((one) => (one instanceof BailiwickError ? [] : [text(one.body)]));
   console.log(`search ${word}:`, texts.sort().join(" | "));
 }
 

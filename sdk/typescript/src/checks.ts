@@ -176,3 +176,42 @@ export function checkCreate(
   };
   return written(answer, checkWrite(answer.receipt, answer.replayed, expected, known));
 }
+
+/** What the requests about a whole subject have. */
+export interface SubjectRequest {
+  subject?: SubjectRef | undefined;
+  validateOnly: boolean;
+}
+
+/** What the answers to changes of a subject have. */
+export interface Changed {
+  replayed: boolean;
+  receipt?: Receipt | undefined;
+  /** Of a reassessment: whether the new rulings stand. */
+  stands?: boolean;
+}
+
+/**
+ * The same for a change of a subject, whose statement has no key, and no collection but that of an erasure
+ * of one. `changes`: whether there must be a receipt.
+ */
+export function checkSubject<A extends Changed>(
+  request: SubjectRequest,
+  answer: A,
+  changes: boolean,
+  kind: string,
+  collection: string,
+  known: Known,
+): Written<A> {
+  if (!changes) return written(answer, undefined);
+  const expected = {
+    ...place(request.subject, request.subject),
+    collection,
+    key: "",
+    version: 0n,
+    body: EMPTY,
+    kinds: [kind],
+    superseded: true,
+  };
+  return written(answer, checkWrite(answer.receipt, answer.replayed, expected, known));
+}

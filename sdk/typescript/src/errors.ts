@@ -23,6 +23,8 @@ export class BailiwickError extends Error {
     readonly metadata: Readonly<Record<string, string>>,
     /** Milliseconds after which the same request may be sent again. Undefined: it may not. */
     readonly retryAfterMs: number | undefined,
+    /** The path of the field at fault, as in `evidence[3].value`. */
+    readonly field?: string,
   ) {
     super(message);
   }
@@ -51,6 +53,12 @@ export class NotAllowed extends BailiwickError {
 /** Not now: a limit is reached, a region is out of reach, or time was up. */
 export class Unavailable extends BailiwickError {
   override name = "Unavailable";
+
+  /** The connection broke, or a stream ended early. The same request may be sent again at once. */
+  static broken(what: string): Unavailable {
+    const [none, code] = [undefined, Code.Unavailable];
+    return new Unavailable(what, code, none, none, none, {}, 0);
+  }
 }
 
 /** The answer came, and its receipt does not prove the write that was asked for. */
@@ -100,28 +108,45 @@ export function errorOf(cause: unknown): BailiwickError {
   const error = ConnectError.from(cause);
   let info: ErrorInfo | undefined;
   let delay: number | undefined;
+  let field: string | undefined;
   for (const detail of error.details) {
     if (!("type" in detail) || !("value" in detail)) continue;
     if (detail.type === "google.rpc.ErrorInfo") info = errorInfo(detail.value);
     if (detail.type === "google.rpc.RetryInfo") delay = retryDelayMs(detail.value);
+    if (detail.type === "google.rpc.BadRequest") field ??= fieldAtFault(detail.value);
   }
+  // Without a reason of ours it was not the gateway that spoke, but the connection.
+  if (info?.domain !== DOMAIN) info = undefined;
+  if (info === undefined && isBroken(error)) return Unavailable.broken(error.rawMessage);
   const passing = error.code === Code.Unavailable || error.code === Code.ResourceExhausted;
   const again = passing ? (delay ?? 100) : undefined;
   const { cure, call_id, ...metadata } = info?.metadata ?? {};
   const Kind = classOf(error.code);
-  return new Kind(error.rawMessage, error.code, info?.reason, cure, call_id, metadata, again);
+  const { rawMessage, code } = error;
+  return new Kind(rawMessage, code, info?.reason, cure, call_id, metadata, again, field);
+}
+
+/** The domain of our reasons. */
+const DOMAIN = "bailiwick.v1";
+
+/** Whether a connection or a stream ended, as Connect's transport says it. */
+function isBroken({ code, rawMessage }: ConnectError): boolean {
+  const ended = code === Code.Canceled || code === Code.Aborted;
+  return ended || (code === Code.Internal && rawMessage.startsWith("http/2 stream closed"));
 }
 
 interface ErrorInfo {
   reason: string;
+  domain: string;
   metadata: Record<string, string>;
 }
 
 /** google.rpc.ErrorInfo: reason = 1, domain = 2, metadata = 3. */
 function errorInfo(bytes: Uint8Array): ErrorInfo {
-  const info: ErrorInfo = { reason: "", metadata: {} };
+  const info: ErrorInfo = { reason: "", domain: "", metadata: {} };
   fields(bytes, (reader, field) => {
     if (field === 1) info.reason = reader.string();
+    else if (field === 2) info.domain = reader.string();
     else if (field === 3) {
       let [key, value] = ["", ""];
       fields(reader.bytes(), (entry, part) => {
@@ -135,6 +160,22 @@ function errorInfo(bytes: Uint8Array): ErrorInfo {
     return true;
   });
   return info;
+}
+
+/** google.rpc.BadRequest: field_violations = 1, of field = 1. The first of them. */
+function fieldAtFault(bytes: Uint8Array): string | undefined {
+  let found: string | undefined;
+  fields(bytes, (reader, field) => {
+    if (field !== 1) return false;
+    fields(reader.bytes(), (violation, part) => {
+      if (part !== 1) return false;
+      const path = violation.string();
+      found ??= path;
+      return true;
+    });
+    return true;
+  });
+  return found;
 }
 
 /** google.rpc.RetryInfo: retry_delay = 1, of seconds = 1 and nanos = 2. */

@@ -4,17 +4,10 @@
  * against the request. The messages are generated from the protos.
  */
 
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import {
-  clone,
-  create,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
-import { type Client as Rpc, createClient, type Interceptor } from "@connectrpc/connect";
+import { clone, create, isMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Client as Rpc, Code, createClient, type Interceptor } from "@connectrpc/connect";
 import {
   createGrpcTransport,
   type GrpcTransportOptions,
@@ -22,6 +15,7 @@ import {
 } from "@connectrpc/connect-node";
 
 import { AttachmentTransfers, type Uploadable } from "./attachments.js";
+import { Batch } from "./batch.js";
 import {
   checkCreate,
   checkDelete,
@@ -30,7 +24,7 @@ import {
   checkTouch,
   type Written,
 } from "./checks.js";
-import { BailiwickError, errorOf, errorOfStatus, Unproven } from "./errors.js";
+import { BailiwickError, errorOf, errorOfStatus } from "./errors.js";
 import { Attachments } from "./gen/bailiwick/v1/attachments_pb.js";
 import {
   type Evidence,
@@ -38,13 +32,13 @@ import {
   type EvidenceSchema,
   type Ruling,
 } from "./gen/bailiwick/v1/jurisdiction_pb.js";
+import { Operations } from "./gen/bailiwick/v1/operations_pb.js";
 import {
-  type BatchGetResult,
   type CountRecordsRequestSchema,
   type CountRecordsResponse,
   DeleteRecordRequestSchema,
   type DeleteRecordResponse,
-  type GetRecordRequestSchema,
+  GetRecordRequestSchema,
   type ListRecordsRequestSchema,
   PatchRecordRequestSchema,
   type PatchRecordResponse,
@@ -53,8 +47,11 @@ import {
   type PutRecordResponse,
   type Record as StoredRecord,
   Records,
+  type ScanRecordsRequestSchema,
   TouchRecordRequestSchema,
   type TouchRecordResponse,
+  type WatchRecordsRequestSchema,
+  type WatchRecordsResponse,
 } from "./gen/bailiwick/v1/records_pb.js";
 import {
   CreateSubjectRequestSchema,
@@ -63,14 +60,19 @@ import {
 } from "./gen/bailiwick/v1/subjects_pb.js";
 
 import { type Connection, Lanes, NotSent, outcomeOf } from "./lanes.js";
+import type { Known } from "./receipts.js";
+import { backoffMs, RecordList, scan, watch } from "./streams.js";
+import { type Attempts, identified, SubjectCalls } from "./subjects.js";
 
 export * from "./errors.js";
 export * as attachments from "./gen/bailiwick/v1/attachments_pb.js";
 export * as ledger from "./gen/bailiwick/v1/ledger_pb.js";
 export * as jurisdiction from "./gen/bailiwick/v1/jurisdiction_pb.js";
+export * as operations from "./gen/bailiwick/v1/operations_pb.js";
 export * as records from "./gen/bailiwick/v1/records_pb.js";
 export * as subjects from "./gen/bailiwick/v1/subjects_pb.js";
 export { type Checkpoint, type Entry, verifyReceipt } from "./receipts.js";
+export { RecordList, SubjectCalls };
 export type { Uploadable, Written };
 
 /** How a gateway is reached, and how long and how often to try. */
@@ -90,6 +92,8 @@ export interface Options {
    * own. 0, unless set: each put is a call. A client that has lanes needs {@link Client.close}.
    */
   lanes?: number;
+  /** The regions to which a call about one record goes on, once, when its subject has moved there. */
+  homes?: readonly string[];
 }
 
 /** Evidence kinds by their names in docs/concepts.md. */
@@ -124,17 +128,23 @@ export class Client {
   readonly raw: {
     records: Rpc<typeof Records>;
     subjects: Rpc<typeof Subjects>;
+    operations: Rpc<typeof Operations>;
     attachments: Rpc<typeof Attachments>;
   };
   /** Uploads and downloads. */
   readonly attachments: AttachmentTransfers;
+  /** Subjects as a whole, and their moves. */
+  readonly subjects: SubjectCalls;
   readonly #deadlineMs: number;
   readonly #attempts: number;
   readonly #tenant: string | undefined;
   readonly #token: Options["token"];
   readonly #lanes: Lanes;
+  readonly #homes: readonly string[];
 
+  /** Throws a TypeError for an address that is plaintext to another machine, or none. */
   constructor(gateway: string, options: Options = {}) {
+    checkAddress(gateway);
     const { authorities, certificate, key } = options.tls ?? {};
     const nodeOptions = {
       ...(authorities !== undefined && { ca: authorities }),
@@ -149,10 +159,15 @@ export class Client {
     this.raw = {
       records: createClient(Records, transport),
       subjects: createClient(Subjects, transport),
+      operations: createClient(Operations, transport),
       attachments: createClient(Attachments, transport),
     };
     this.attachments = new AttachmentTransfers(this.raw.attachments, options.tenant);
     this.#tenant = options.tenant;
+    this.#homes = options.homes ?? [];
+    const attempts: Attempts = (message, call) => this.#call(message, call);
+    const { subjects, operations } = this.raw;
+    this.subjects = new SubjectCalls(subjects, operations, attempts, options.tenant);
     this.#deadlineMs = options.deadlineMs ?? 10_000;
     this.#attempts = options.attempts ?? 5;
     this.#token = options.token;
@@ -203,7 +218,8 @@ export class Client {
   }
 
   async get(request: MessageInitShape<typeof GetRecordRequestSchema>): Promise<StoredRecord> {
-    return this.#ask(request, (message, call) => this.raw.records.get(message, call));
+    const message = clone(GetRecordRequestSchema, create(GetRecordRequestSchema, request));
+    return this.#ask(message, (message, call) => this.raw.records.get(message, call));
   }
 
   /** Deletes a record, and checks the answer and its receipt. */
@@ -233,18 +249,27 @@ export class Client {
     return checkPatch(message, answer, this.#known(once && drawn));
   }
 
-  /** All records of a list, page after page. */
-  async *list(
-    request: MessageInitShape<typeof ListRecordsRequestSchema>,
-  ): AsyncGenerator<StoredRecord, void> {
-    let pageToken = request.pageToken ?? "";
-    do {
-      const page = await this.#ask({ ...request, pageToken }, (message, call) =>
+  /** All records of a list, page after page, and what the list lacks. */
+  list(request: MessageInitShape<typeof ListRecordsRequestSchema>): RecordList {
+    return new RecordList((pageToken) =>
+      this.#ask({ ...request, ...(pageToken !== undefined && { pageToken }) }, (message, call) =>
         this.raw.records.list(message, call),
-      );
-      yield* page.records;
-      pageToken = page.nextPageToken;
-    } while (pageToken !== "");
+      ),
+    );
+  }
+
+  /** All records of a collection in one region. One that breaks is not begun again by itself. */
+  scan(
+    request: MessageInitShape<typeof ScanRecordsRequestSchema>,
+  ): AsyncGenerator<StoredRecord, void> {
+    return scan(this.raw.records, request);
+  }
+
+  /** What changes in a collection, without an end: where the stream breaks it goes on with the cursor. */
+  watch(
+    request: MessageInitShape<typeof WatchRecordsRequestSchema>,
+  ): AsyncGenerator<WatchRecordsResponse, void> {
+    return watch(this.raw.records, request, this.#attempts);
   }
 
   count(request: MessageInitShape<typeof CountRecordsRequestSchema>): Promise<CountRecordsResponse> {
@@ -253,41 +278,74 @@ export class Client {
 
   /**
    * Stores up to 1,000 records, and checks each answer and its receipt. Each has an outcome of its own,
-   * in the order of the requests.
+   * in the order of the requests; what may succeed later is sent again. `atomic`: all of one subject in one
+   * commit, or none.
    */
-  async batchPut(
+  batchPut(
     requests: PutInit[],
     atomic = false,
   ): Promise<(Written<PutRecordResponse> | BailiwickError)[]> {
-    const puts = requests.map((request) => identified(PutRecordRequestSchema, request));
-    const batch = { requests: puts.map(({ message }) => message), atomic };
-    const [answer, once] = await this.#call(batch, (message, call) =>
-      this.raw.records.batchPut(message, call),
+    return this.#batch(
+      requests.map((request) => identified(PutRecordRequestSchema, request)),
+      (messages, call) => this.raw.records.batchPut({ requests: messages, atomic }, call),
+      ({ outcome }, message, known) => {
+        if (outcome.case === "error") return errorOfStatus(outcome.value);
+        return outcome.case === "done" ? checkPut(message, outcome.value, known) : undefined;
+      },
     );
-    if (answer.results.length !== puts.length) {
-      throw new Unproven("the answer to a batch has another number of results");
-    }
-    return puts.map(({ message, drawn }, n) => {
-      const outcome = answer.results[n]?.outcome;
-      if (outcome?.case === "error") return errorOfStatus(outcome.value);
-      try {
-        if (outcome?.case !== "done") throw new Unproven("a result of a batch is empty");
-        return checkPut(message, outcome.value, this.#known(once && drawn));
-      } catch (error) {
-        if (error instanceof Unproven) return error;
-        throw error;
-      }
-    });
   }
 
-  /** Reads up to 1,000 records. */
-  async batchGet(
-    requests: MessageInitShape<typeof GetRecordRequestSchema>[],
-  ): Promise<BatchGetResult[]> {
-    const answer = await this.#ask({ requests }, (message, call) =>
-      this.raw.records.batchGet(message, call),
+  /** Deletes up to 1,000 records, as {@link batchPut} stores them. */
+  batchDelete(
+    requests: DeleteInit[],
+  ): Promise<(Written<DeleteRecordResponse> | BailiwickError)[]> {
+    return this.#batch(
+      requests.map((request) => identified(DeleteRecordRequestSchema, request)),
+      (messages, call) => this.raw.records.batchDelete({ requests: messages }, call),
+      ({ outcome }, message, known) => {
+        if (outcome.case === "error") return errorOfStatus(outcome.value);
+        return outcome.case === "done" ? checkDelete(message, outcome.value, known) : undefined;
+      },
     );
-    return answer.results;
+  }
+
+  /** Reads up to 1,000 records: each, or why there is none, in the order of the requests. */
+  batchGet(
+    requests: MessageInitShape<typeof GetRecordRequestSchema>[],
+  ): Promise<(StoredRecord | BailiwickError)[]> {
+    return this.#batch(
+      requests.map((request) => {
+        return { message: create(GetRecordRequestSchema, request), drawn: false };
+      }),
+      (messages, call) => this.raw.records.batchGet({ requests: messages }, call),
+      ({ outcome }) => {
+        if (outcome.case === "error") return errorOfStatus(outcome.value);
+        return outcome.case === "record" ? outcome.value : undefined;
+      },
+    );
+  }
+
+  /** Sends a batch, and again what may succeed later. */
+  async #batch<M, R, T>(
+    all: { message: M; drawn: boolean }[],
+    send: (messages: M[], options: { timeoutMs: number }) => Promise<{ results: R[] }>,
+    read: (result: R, message: M, known: Known) => T | BailiwickError | undefined,
+  ): Promise<(T | BailiwickError)[]> {
+    const batch = new Batch<M, R, T>(all, read, (first) => this.#known(first));
+    const until = Date.now() + this.#deadlineMs;
+    for (let attempt = 1; ; attempt++) {
+      let worst: BailiwickError | undefined;
+      try {
+        const [answer, once] = await this.#call(batch.pending(), send);
+        worst = batch.answered(answer.results, once && attempt === 1);
+      } catch (cause) {
+        if (attempt === 1 || !(cause instanceof BailiwickError)) throw cause;
+        return batch.failed(cause);
+      }
+      const wait = worst === undefined ? undefined : this.#pause(worst, attempt, until);
+      if (wait === undefined) return batch.ends;
+      await sleep(wait);
+    }
   }
 
   /** Creates a subject, and checks the answer and its receipt. */
@@ -309,7 +367,7 @@ export class Client {
     );
   }
 
-  #known(first: boolean): { tenant: string | undefined; first: boolean } {
+  #known(first: boolean): Known {
     return { tenant: this.#tenant, first };
   }
 
@@ -331,32 +389,66 @@ export class Client {
     call: (message: M, options: { timeoutMs: number }) => Promise<A>,
   ): Promise<[A, boolean]> {
     const until = Date.now() + this.#deadlineMs;
+    let [followed, renewed] = [false, false];
     for (let attempt = 1; ; attempt++) {
       const left = until - Date.now();
+      const token = await bearer(this.#token);
       try {
         return [await call(message, { timeoutMs: Math.max(left, 1) }), attempt === 1];
       } catch (cause) {
         const error = cause instanceof BailiwickError ? cause : errorOf(cause);
-        const backoff = Math.random() * Math.min(50 * 2 ** attempt, 2_000);
-        const wait = error.retryAfterMs === undefined ? undefined : error.retryAfterMs + backoff;
-        if (wait === undefined || attempt >= this.#attempts || Date.now() + wait >= until) {
-          throw error;
+        if (!followed && this.#follow(error, message)) {
+          followed = true;
+          // Nothing was done where it was asked first.
+          attempt--;
+          continue;
         }
+        if (!renewed && error.code === Code.Unauthenticated) {
+          renewed = true;
+          // The token ran out on its way, and there is a new one: once.
+          if ((await bearer(this.#token)) !== token) {
+            attempt--;
+            continue;
+          }
+        }
+        const wait = this.#pause(error, attempt, until);
+        if (wait === undefined) throw error;
         await sleep(wait);
       }
     }
   }
+
+  /** How long to wait before the next attempt. Undefined: there is none. */
+  #pause(error: BailiwickError, attempt: number, until: number): number | undefined {
+    if (error.retryAfterMs === undefined || attempt >= this.#attempts) return undefined;
+    const wait = error.retryAfterMs + backoffMs(attempt);
+    return Date.now() + wait >= until ? undefined : wait;
+  }
+
+  /** Turns a message about one record to the region to which its subject has moved, if it is listed. */
+  #follow(error: BailiwickError, message: unknown): boolean {
+    const region = error.metadata.region ?? "";
+    if (error.reason !== "SUBJECT_MOVED" || !this.#homes.includes(region)) return false;
+    const ofOne =
+      isMessage(message, PutRecordRequestSchema) ||
+      isMessage(message, GetRecordRequestSchema) ||
+      isMessage(message, PatchRecordRequestSchema) ||
+      isMessage(message, TouchRecordRequestSchema) ||
+      isMessage(message, DeleteRecordRequestSchema);
+    if (!ofOne || ("sealedKey" in message && message.sealedKey !== "")) return false;
+    if (message.subject === undefined || message.subject.domicile === region) return false;
+    message.subject.domicile = region;
+    return true;
+  }
 }
 
-/** The message of a write, with an id if it has none, and whether that was drawn here. */
-function identified<D extends DescMessage>(
-  schema: D,
-  request: MessageInitShape<D>,
-): { message: MessageShape<D>; drawn: boolean } {
-  const message = clone(schema, create(schema, request)) as MessageShape<D> & { requestId: string };
-  const drawn = message.requestId === "";
-  if (drawn) message.requestId = randomUUID();
-  return { message, drawn };
+/** What was sent in plaintext to another machine cannot be recalled. */
+function checkAddress(gateway: string): void {
+  const { protocol, hostname } = new URL(gateway);
+  const loopback = /^(localhost|127(\.[0-9]+){3}|\[::1\])$/.test(hostname);
+  if (protocol === "https:" || (protocol === "http:" && loopback)) return;
+  const use = "use https://, or http:// on loopback";
+  throw new TypeError(`the gateway's address is plaintext to another machine: ${use}`);
 }
 
 async function bearer(token: Options["token"]): Promise<string | undefined> {

@@ -37,6 +37,12 @@ const PATIENCE = 180_000;
 [LIMITS.open, LIMITS.idle, LIMITS.life] = [PATIENCE, PATIENCE, 10 * PATIENCE];
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
+/** google.rpc.ErrorInfo: a reason, and its domain. */
+function infoOf(reason: string): Uint8Array {
+  const domain = utf8("bailiwick.v1");
+  return Uint8Array.of(10, reason.length, ...utf8(reason), 18, domain.length, ...domain);
+}
+
 /** Waits for what must come. */
 async function until(what: () => boolean, why: string): Promise<void> {
   const end = Date.now() + PATIENCE;
@@ -298,11 +304,9 @@ test("what a broken stream had is sent again as a call under the same id", async
 test("a refusal is that of its put alone", async () => {
   const gateway = await started((index, put) => {
     if (put.subject?.id !== "p-3") return [done(index, put)];
-    // google.rpc.ErrorInfo, of which only the reason is set.
-    const reason = utf8("VERSION_MISMATCH");
     const info = {
       typeUrl: "type.googleapis.com/google.rpc.ErrorInfo",
-      value: Uint8Array.of(10, reason.length, ...reason),
+      value: infoOf("VERSION_MISMATCH"),
     };
     const value = create(StatusSchema, { code: Code.Aborted, message: "no", details: [info] });
     const outcome = { case: "error" as const, value };
@@ -342,8 +346,7 @@ test("a lane carries one token", async () => {
 });
 
 test("a lane whose token ran out sends its puts as calls, with the token of now", async () => {
-  const reason = utf8("IDENTITY_INVALID");
-  const info = Uint8Array.of(10, reason.length, ...reason);
+  const info = infoOf("IDENTITY_INVALID");
   // google.rpc.Status: code, and one detail.
   const url = utf8("type.googleapis.com/google.rpc.ErrorInfo");
   const any = Uint8Array.of(10, url.length, ...url, 18, info.length, ...info);
