@@ -12,8 +12,9 @@ made again, under the same request id, where the errors say that they may be.
 """
 
 from bailiwick._attributes import AttributeValue
-from bailiwick._core import Evidence, Put, Record, Tls, Written, new_request_id
+from bailiwick._core import Delete, Evidence, Put, Record, Tls, Written, new_request_id
 from bailiwick._list import Count
+from bailiwick._subjects import Changed
 from bailiwick._transfer import Attachment, Uploadable
 from bailiwick._watch import Change, Changes
 from bailiwick.aio import AsyncClient
@@ -35,6 +36,7 @@ from bailiwick.errors import (
     PermissionDenied,
     Refused,
     TimedOut,
+    TooLarge,
     Unauthenticated,
     Unavailable,
     Unproven,
@@ -53,6 +55,7 @@ __all__ = [
     "CallerKey",
     "CallerKeys",
     "Change",
+    "Changed",
     "Changes",
     "Checkpoint",
     "Client",
@@ -60,6 +63,7 @@ __all__ = [
     "ConnectionBroken",
     "Count",
     "DeadlinePassed",
+    "Delete",
     "Entry",
     "Evidence",
     "Failed",
@@ -76,6 +80,7 @@ __all__ = [
     "Refused",
     "TimedOut",
     "Tls",
+    "TooLarge",
     "Unauthenticated",
     "Unavailable",
     "Unproven",

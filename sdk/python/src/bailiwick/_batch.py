@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bailiwick import errors
-from bailiwick._core import Attempts, Put, Record, Settings, Written, check_put
+from bailiwick._core import Attempts, Delete, Put, Record, Settings, Written
+from bailiwick._messages import check_delete, check_put
 from bailiwick.v1 import records_pb2
 
 #: What became of an item: answer or error, whether it is an answer, and whether no attempt before
@@ -34,10 +35,11 @@ class Batch:
         """The batch as a whole has no answer."""
         if self.first:
             raise error
-        # What was refused before may have been done since.
-        unknown = errors.OutcomeUnknown("WRITE_OUTCOME_UNKNOWN", "the batch was not answered")
-        for at in self.waiting:
-            self.ends[at] = (unknown, False, False)
+        for at, message in zip(self.waiting, self.pending()):
+            # What was refused before may have been done since; a read has nothing to do.
+            if not isinstance(message, records_pb2.GetRecordRequest):
+                error = errors.OutcomeUnknown("WRITE_OUTCOME_UNKNOWN", "the batch was not answered")
+            self.ends[at] = (error, False, False)
         return self.ends
 
     def answered(self, results: Sequence[Any], once: bool) -> float | None:
@@ -72,18 +74,27 @@ def put_batch(messages: list[Any]) -> records_pb2.BatchPutRecordsRequest:
     return records_pb2.BatchPutRecordsRequest(requests=messages)
 
 
+def atomic_batch(messages: list[Any]) -> records_pb2.BatchPutRecordsRequest:
+    return records_pb2.BatchPutRecordsRequest(requests=messages, atomic=True)
+
+
+def delete_batch(messages: list[Any]) -> records_pb2.BatchDeleteRecordsRequest:
+    return records_pb2.BatchDeleteRecordsRequest(requests=messages)
+
+
 def get_batch(messages: list[Any]) -> records_pb2.BatchGetRecordsRequest:
     return records_pb2.BatchGetRecordsRequest(requests=messages)
 
 
 def check_batch(
-    puts: Sequence[Put], messages: Sequence[Any], ends: Sequence[End], tenant: str | None
-) -> list[Written | errors.BailiwickError]:
-    results: list[Written | errors.BailiwickError] = []
-    for put, message, (end, ok, once) in zip(puts, messages, ends):
+    asked: Sequence[Put | Delete], messages: Sequence[Any], ends: Sequence[End], tenant: str | None
+) -> PutEnds:
+    results: PutEnds = []
+    for one, message, (end, ok, once) in zip(asked, messages, ends):
+        check: Any = check_put if isinstance(one, Put) else check_delete
         try:
-            first = once and not put.request_id
-            results.append(check_put(message, end, tenant, first) if ok else end)
+            first = once and not one.request_id
+            results.append(check(message, end, tenant, first) if ok else end)
         except errors.Unproven as error:
             results.append(error)
     return results

@@ -1,4 +1,5 @@
-"""What both clients share: addresses, credentials, messages, and when a call is made again."""
+"""What both clients share: addresses, credentials, what goes in and comes out, and when a call is made
+again."""
 
 from __future__ import annotations
 
@@ -7,23 +8,27 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
+from google.protobuf.message import Message
 
-from bailiwick import _attributes, errors
+from bailiwick import errors
 from bailiwick._attributes import AttributeValue
-from bailiwick.receipts import Entry, Expected, check_write
-from bailiwick.v1 import jurisdiction_pb2, ledger_pb2, records_pb2, subjects_pb2
+from bailiwick.receipts import Entry
+from bailiwick.v1 import jurisdiction_pb2, ledger_pb2, records_pb2
 
 BACKOFF_MIN, BACKOFF_MAX = 0.05, 2.0
 TOKEN_BYTES_MAX = 8 << 10
+#: Bytes of the largest request that a gateway takes.
+REQUEST_BYTES_MAX = 34 << 20
 OPTIONS = [
     ("grpc.max_receive_message_length", 17 << 20),
-    ("grpc.max_send_message_length", 34 << 20),
+    ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
     # Calls are made again here, by one rule.
     ("grpc.enable_retries", 0),
 ]
@@ -77,9 +82,29 @@ class Put:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     #: People besides the owner that the record is about: subject and domicile of each.
     participants: tuple[tuple[str, str], ...] = ()
+    #: From then on the record is not read any more. None: as the region map says, or never.
+    expire_time: datetime | None = None
 
     def __repr__(self) -> str:
         return "Put(...)"
+
+
+@dataclass(frozen=True)
+class Delete:
+    """A deletion, as an item of a batch."""
+
+    subject: str
+    collection: str
+    key: str
+    domicile: str
+    if_version: int | None = None
+    etag: str = ""
+    validate_only: bool = False
+    proof: bool = False
+    request_id: str = ""
+
+    def __repr__(self) -> str:
+        return "Delete(...)"
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,11 @@ class Written:
     #: The receipt's entry. None: nothing shows the write but the gateway's word, since a later write
     #: has superseded it; or it was a dry run.
     entry: Entry | None
+    #: The ruling that stands, of a put or a patch or a creation: which laws apply, and why.
+    ruling: jurisdiction_pb2.Ruling | None = None
+    #: Regions that may hold the id too, with the reason why they were not asked: only where the write
+    #: has created a subject of a tenant whose ids are unique.
+    unreachable: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Written(domicile={self.domicile!r}, version={self.version})"
@@ -116,6 +146,10 @@ class Record:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     #: People besides the owner that the record is about: subject and domicile of each.
     participants: tuple[tuple[str, str], ...] = ()
+    #: When it expires. None: it does not.
+    expire_time: datetime | None = None
+    #: In a list, the bytes of its body if it is an attachment, whose body no list gives.
+    attachment_bytes: int = 0
 
     def __repr__(self) -> str:
         return f"Record(domicile={self.domicile!r}, version={self.version})"
@@ -183,6 +217,11 @@ class Settings:
             raise ValueError("the token is empty, over 8 KiB, or no token at all")
         return f"Bearer {token}"
 
+    def metadata(self) -> list[tuple[str, str]]:
+        """What a call sends along."""
+        bearer = self.bearer()
+        return [("authorization", bearer)] if bearer else []
+
 
 def _is_loopback(host: str) -> bool:
     try:
@@ -196,6 +235,7 @@ OF_ONE_RECORD = (
     records_pb2.PutRecordRequest,
     records_pb2.GetRecordRequest,
     records_pb2.PatchRecordRequest,
+    records_pb2.TouchRecordRequest,
     records_pb2.DeleteRecordRequest,
 )
 
@@ -225,6 +265,10 @@ class Attempts:
 
     def after(self, error: errors.BailiwickError, message: object = None) -> float:
         """The same for an error that a put on a lane has."""
+        unknown = isinstance(error, errors.NotBailiwick) and isinstance(message, Message)
+        if unknown and message.ByteSize() > REQUEST_BYTES_MAX:
+            # It was not sent: no peer has answered.
+            raise errors.TooLarge("the request has more than 34 MiB, and was not sent") from None
         if self._follows(error, message):
             return 0.0
         if isinstance(error, errors.Unauthenticated) and not self.renewed:
@@ -267,227 +311,3 @@ class Attempts:
 def new_request_id() -> str:
     """A new id for a new request."""
     return str(uuid.UUID(bytes=os.urandom(16), version=4))
-
-
-def evidence_of(evidence: Iterable[Evidence]) -> list[jurisdiction_pb2.Evidence]:
-    return [
-        jurisdiction_pb2.Evidence(kind=item.kind.upper(), value=item.value) for item in evidence
-    ]
-
-
-def put_message(put: Put) -> records_pb2.PutRecordRequest:
-    return records_pb2.PutRecordRequest(
-        subject=records_pb2.SubjectRef(id=put.subject, domicile=put.domicile),
-        collection=put.collection,
-        key=put.key,
-        body=put.body,
-        request_id=put.request_id or new_request_id(),
-        if_version=put.if_version,
-        etag=put.etag,
-        create_subject=put.create_subject,
-        evidence=evidence_of(put.evidence),
-        validate_only=put.validate_only,
-        receipt_view=_view(put.proof),
-        attributes=_attributes.to_api(put.attributes),
-        participants=participants_of(put.participants),
-    )
-
-
-def participants_of(people: Iterable[tuple[str, str]]) -> list[records_pb2.SubjectRef]:
-    return [records_pb2.SubjectRef(id=subject, domicile=domicile) for subject, domicile in people]
-
-
-def _view(proof: bool) -> ledger_pb2.ReceiptView:
-    return ledger_pb2.RECEIPT_VIEW_FULL if proof else ledger_pb2.RECEIPT_VIEW_BASIC
-
-
-def get_message(
-    subject: str, domicile: str, collection: str, key: str, purpose: str
-) -> records_pb2.GetRecordRequest:
-    reference = records_pb2.SubjectRef(id=subject, domicile=domicile)
-    return records_pb2.GetRecordRequest(
-        subject=reference, collection=collection, key=key, purpose=purpose
-    )
-
-
-def scan_message(
-    collection: str, region: str, purpose: str, filter: str, bodies: bool
-) -> records_pb2.ScanRecordsRequest:
-    view = records_pb2.RECORD_VIEW_WHOLE if bodies else records_pb2.RECORD_VIEW_ATTRIBUTES
-    return records_pb2.ScanRecordsRequest(
-        collection=collection, region=region, purpose=purpose, filter=filter, view=view
-    )
-
-
-def delete_message(
-    subject: str,
-    domicile: str,
-    collection: str,
-    key: str,
-    if_version: int | None,
-    etag: str,
-    validate_only: bool,
-    proof: bool,
-    request_id: str,
-) -> records_pb2.DeleteRecordRequest:
-    return records_pb2.DeleteRecordRequest(
-        subject=records_pb2.SubjectRef(id=subject, domicile=domicile),
-        collection=collection,
-        key=key,
-        request_id=request_id or new_request_id(),
-        if_version=if_version,
-        etag=etag,
-        validate_only=validate_only,
-        receipt_view=_view(proof),
-    )
-
-
-def patch_message(
-    subject: str,
-    domicile: str,
-    collection: str,
-    key: str,
-    body: bytes | None,
-    attributes: Mapping[str, AttributeValue],
-    remove_attributes: Sequence[str],
-    if_version: int | None,
-    etag: str,
-    validate_only: bool,
-    proof: bool,
-    request_id: str,
-) -> records_pb2.PatchRecordRequest:
-    return records_pb2.PatchRecordRequest(
-        subject=records_pb2.SubjectRef(id=subject, domicile=domicile),
-        collection=collection,
-        key=key,
-        request_id=request_id or new_request_id(),
-        if_version=if_version,
-        etag=etag,
-        validate_only=validate_only,
-        receipt_view=_view(proof),
-        body=body,
-        attributes=_attributes.to_api(attributes),
-        remove_attributes=remove_attributes,
-    )
-
-
-def create_message(
-    subject: str, collection: str, domicile: str, evidence: Iterable[Evidence], request_id: str
-) -> subjects_pb2.CreateSubjectRequest:
-    return subjects_pb2.CreateSubjectRequest(
-        subject=records_pb2.SubjectRef(id=subject, domicile=domicile),
-        collection=collection,
-        evidence=evidence_of(evidence),
-        request_id=request_id or new_request_id(),
-    )
-
-
-def resolve_message(
-    collection: str, evidence: Iterable[Evidence]
-) -> subjects_pb2.ResolvePlacementRequest:
-    return subjects_pb2.ResolvePlacementRequest(
-        collection=collection, evidence=evidence_of(evidence)
-    )
-
-
-def record_of(record: records_pb2.Record) -> Record:
-    return Record(
-        record.subject.id, record.subject.domicile, record.collection, record.key, record.body,
-        record.version, record.etag, _attributes.of_api(record.attributes),
-        tuple((one.id, one.domicile) for one in record.participants),
-    )
-
-
-def _receipt(answer: object) -> ledger_pb2.Receipt | None:
-    return answer.receipt if answer.HasField("receipt") else None  # type: ignore[attr-defined]
-
-
-def _domicile(asked: records_pb2.SubjectRef, answered: records_pb2.SubjectRef) -> str:
-    if answered.id != asked.id:
-        raise errors.Unproven("the answer is about another subject")
-    if not answered.domicile or asked.domicile not in ("", answered.domicile):
-        raise errors.Unproven("the answer is of another region than the one that was asked for")
-    return answered.domicile
-
-
-def check_put(
-    request: records_pb2.PutRecordRequest,
-    answer: records_pb2.PutRecordResponse,
-    tenant: str | None,
-    first: bool,
-) -> Written:
-    """Checks a put's answer: that its receipt speaks of this very write, in a log of the region."""
-    receipt, entry = _receipt(answer), None
-    domicile = answer.subject.domicile
-    if not request.validate_only:
-        domicile = _domicile(request.subject, answer.subject)
-        if answer.version < 1:
-            raise errors.Unproven("the answer has no version")
-        only_new = request.HasField("if_version") and request.if_version == 0
-        kinds = ("PLACE", "REPLACE") if answer.version > 1 and not only_new else ("PLACE",)
-        expected = Expected(
-            domicile, request.subject.id, request.collection, request.key, answer.version,
-            request.body, kinds,
-        )
-        entry = check_write(receipt, answer.replayed, expected, tenant=tenant, first=first)
-    return Written(
-        request.subject.id, domicile, answer.version, answer.etag, answer.replayed, receipt, entry
-    )
-
-
-def check_delete(
-    request: records_pb2.DeleteRecordRequest,
-    answer: records_pb2.DeleteRecordResponse,
-    tenant: str | None,
-    first: bool,
-) -> Written:
-    """The same for a delete, which has no content."""
-    receipt, entry, subject = _receipt(answer), None, request.subject
-    if not request.validate_only:
-        if answer.version < 1:
-            raise errors.Unproven("the answer has no version")
-        expected = Expected(
-            subject.domicile, subject.id, request.collection, request.key, answer.version, b"",
-            ("DELETE",),
-        )
-        entry = check_write(receipt, answer.replayed, expected, tenant=tenant, first=first)
-    return Written(
-        subject.id, subject.domicile, answer.version, "", answer.replayed, receipt, entry
-    )
-
-
-def check_patch(
-    request: records_pb2.PatchRecordRequest,
-    answer: records_pb2.PatchRecordResponse,
-    tenant: str | None,
-    first: bool,
-) -> Written:
-    """The same for a patch. Where it leaves the body as it is, the content is not known here."""
-    receipt, entry, subject = _receipt(answer), None, request.subject
-    if not request.validate_only:
-        if answer.version < 1:
-            raise errors.Unproven("the answer has no version")
-        body = request.body if request.HasField("body") else None
-        expected = Expected(
-            subject.domicile, subject.id, request.collection, request.key, answer.version, body,
-            ("REPLACE",),
-        )
-        entry = check_write(receipt, answer.replayed, expected, tenant=tenant, first=first)
-    return Written(
-        subject.id, subject.domicile, answer.version, answer.etag, answer.replayed, receipt, entry
-    )
-
-
-def check_create(
-    request: subjects_pb2.CreateSubjectRequest,
-    answer: subjects_pb2.CreateSubjectResponse,
-    tenant: str | None,
-    first: bool,
-) -> Written:
-    """The same for the creation of a subject, whose statement has no key and version 0."""
-    receipt, domicile = _receipt(answer), _domicile(request.subject, answer.subject)
-    expected = Expected(
-        domicile, request.subject.id, request.collection, "", 0, b"", ("CREATE",), superseded=False
-    )
-    entry = check_write(receipt, answer.replayed, expected, tenant=tenant, first=first)
-    return Written(request.subject.id, domicile, 0, "", answer.replayed, receipt, entry)

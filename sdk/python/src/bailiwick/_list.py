@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bailiwick._core import Record, record_of
+from bailiwick._core import Record
+from bailiwick._messages import missing_of, record_of
 from bailiwick._sealing import Bodies
 from bailiwick.v1 import records_pb2
 
@@ -26,28 +27,40 @@ class Count:
     withheld: int
     #: Regions out of reach, whose records are not counted.
     unreachable: frozenset[str]
+    #: Why each region is missing that was not counted: a reason of docs/errors.md.
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 class Listing:
-    """The pages of one list. After the last one, ``unreachable`` names the regions that are missing, and
-    ``withheld`` says how many records may not leave for the caller."""
+    """The pages of one list. After the last one, ``unreachable`` names the regions that are missing,
+    ``missing`` why they are, and ``withheld`` says how many records may not leave for the caller. To go
+    through it once more is to list once more."""
 
     def __init__(self, message: records_pb2.ListRecordsRequest, bodies: Bodies) -> None:
         self._whole, self._bodies = message.view == records_pb2.RECORD_VIEW_WHOLE, bodies
         if self._whole:
             bodies.refuse_plain(reads=True)
+        self._first = message
         self.unreachable: set[str] = set()
+        self.missing: dict[str, str] = {}
         self.withheld = 0
-        #: The request for the next page. None: there is no other.
-        self._next: records_pb2.ListRecordsRequest | None = message
 
-    def _answered(self, page: records_pb2.ListRecordsResponse) -> list[Record]:
+    def _begin(self) -> records_pb2.ListRecordsRequest:
+        """The request for the first page."""
+        self.unreachable, self.missing, self.withheld = set(), {}, 0
+        asked = records_pb2.ListRecordsRequest()
+        asked.CopyFrom(self._first)
+        return asked
+
+    def _answered(
+        self, asked: records_pb2.ListRecordsRequest, page: records_pb2.ListRecordsResponse
+    ) -> list[Record]:
+        """The records of a page. The request becomes the one for the next page; it has no token after
+        the last."""
         self.unreachable.update(page.unreachable)
+        self.missing.update(missing_of(page.missing))
         self.withheld += page.withheld
-        if page.next_page_token and self._next is not None:
-            self._next.page_token = page.next_page_token
-        else:
-            self._next = None
+        asked.page_token = page.next_page_token
         return [record_of(self._decrypted(record)) for record in page.records]
 
     def _decrypted(self, record: records_pb2.Record) -> records_pb2.Record:
@@ -76,6 +89,8 @@ def choice(
     purpose: str,
 ) -> dict[str, Any]:
     """The fields that lists and counts have."""
+    if isinstance(regions, str):
+        raise TypeError("regions is a sequence of names")
     of: dict[str, Any] = {
         "collection": collection, "regions": regions, "filter": filter, "purpose": purpose,
     }
@@ -87,4 +102,5 @@ def choice(
 
 
 def count_of(answer: records_pb2.CountRecordsResponse) -> Count:
-    return Count(answer.count, answer.withheld, frozenset(answer.unreachable))
+    missing = missing_of(answer.missing)
+    return Count(answer.count, answer.withheld, frozenset(answer.unreachable), missing)

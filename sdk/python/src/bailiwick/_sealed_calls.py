@@ -7,7 +7,8 @@ from typing import Any
 
 from bailiwick import errors
 from bailiwick._batch import Ends
-from bailiwick._core import Record, Settings, record_of
+from bailiwick._core import Record, Settings
+from bailiwick._messages import record_of
 from bailiwick._sealing import Bodies, Tries, placed, region_of, resolve_of
 from bailiwick.sealed import AnswerSecret, TransitKey
 from bailiwick.v1 import transit_pb2

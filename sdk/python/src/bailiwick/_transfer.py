@@ -16,17 +16,16 @@ import grpc
 
 from bailiwick import _attributes, errors
 from bailiwick._attributes import AttributeValue
-from bailiwick._core import (
-    Attempts,
-    Evidence,
-    Settings,
-    Written,
-    _domicile,
-    _receipt,
-    _view,
+from bailiwick._core import Attempts, Evidence, Settings, Written, new_request_id
+from bailiwick._messages import (
+    domicile_of,
     evidence_of,
-    new_request_id,
+    missing_of,
     participants_of,
+    receipt_of,
+    ruling_of,
+    time_of,
+    view_of,
 )
 from bailiwick.receipts import Expected, check_write, decode_statement
 from bailiwick.v1 import attachments_pb2, records_pb2
@@ -158,15 +157,12 @@ class Uploading(_Transfer):
             attributes=_attributes.to_api(attributes),
             if_version=if_version,
             etag=etag,
-            receipt_view=_view(proof),
+            receipt_view=view_of(proof),
             create_subject=create_subject,
             evidence=evidence_of(evidence),
             participants=participants_of(participants),
+            expire_time=time_of(expire_time),
         )
-        if expire_time is not None:
-            if expire_time.tzinfo is None:
-                raise ValueError("a moment needs a time zone")
-            self.spec.expire_time.FromDatetime(expire_time)
         self.stored = 0
 
     def first(self) -> attachments_pb2.UploadAttachmentRequest:
@@ -201,8 +197,8 @@ class Uploading(_Transfer):
 
     def check(self, answer: records_pb2.PutRecordResponse) -> Written:
         """Checks answer and receipt against what was sent, which is read once more for that."""
-        spec, receipt = self.spec, _receipt(answer)
-        domicile = _domicile(spec.subject, answer.subject)
+        spec, receipt = self.spec, receipt_of(answer)
+        domicile = domicile_of(spec.subject, answer.subject)
         if answer.version < 1:
             raise errors.Unproven("the answer has no version")
         only_new = spec.HasField("if_version") and spec.if_version == 0
@@ -219,7 +215,8 @@ class Uploading(_Transfer):
             if not hmac.compare_digest(self._source.hashed(receipt.opening)[1], digest):
                 raise errors.Unproven("the receipt's statement is about another content")
         return Written(
-            spec.subject.id, domicile, answer.version, answer.etag, answer.replayed, receipt, entry
+            spec.subject.id, domicile, answer.version, answer.etag, answer.replayed, receipt, entry,
+            ruling_of(answer), missing_of(answer.unreachable),
         )
 
 

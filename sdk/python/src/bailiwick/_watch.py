@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import grpc
 
 from bailiwick import errors
-from bailiwick._core import BACKOFF_MAX, BACKOFF_MIN, Record, Settings, record_of
+from bailiwick._core import BACKOFF_MAX, BACKOFF_MIN, Record, Settings
+from bailiwick._messages import record_of
 from bailiwick.v1 import records_pb2
 
 #: Seconds without an answer after which a stream is taken for broken: several are overdue.
@@ -70,8 +71,7 @@ class Watching:
         self._failed, self._backoff, self._renewed = 0, BACKOFF_MIN, False
 
     def metadata(self) -> list[tuple[str, str]]:
-        bearer = self._settings.bearer()
-        return [("authorization", bearer)] if bearer else []
+        return self._settings.metadata()
 
     def answered(self, answer: records_pb2.WatchRecordsResponse) -> Changes:
         self._failed, self._backoff, self._renewed = 0, BACKOFF_MIN, False

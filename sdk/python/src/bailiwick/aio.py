@@ -11,16 +11,27 @@ import grpc
 import grpc.aio
 
 from bailiwick import _batch as batches
-from bailiwick import _core as core
 from bailiwick import _list as lists
+from bailiwick import _messages as api
 from bailiwick import _transfer as transfers
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
-from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._core import (
+    Attempts,
+    Delete,
+    Evidence,
+    Put,
+    Record,
+    Settings,
+    Tls,
+    TokenSource,
+    Written,
+)
 from bailiwick._lanes import NotSent, outcome
 from bailiwick._list import Count, Person, View
 from bailiwick._sealed_calls import AsyncSealedCalls, read_all
 from bailiwick._sealing import Bodies
+from bailiwick._subjects import AsyncSubjectCalls
 from bailiwick._task_lanes import TaskLanes
 from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import SILENCE, Changes, Watching
@@ -28,6 +39,7 @@ from bailiwick.sealed import CallerKeys
 from bailiwick.v1 import (
     attachments_pb2_grpc,
     jurisdiction_pb2,
+    operations_pb2_grpc,
     records_pb2_grpc,
     subjects_pb2,
     subjects_pb2_grpc,
@@ -35,7 +47,7 @@ from bailiwick.v1 import (
 )
 
 
-class AsyncClient(AsyncSealedCalls):
+class AsyncClient(AsyncSealedCalls, AsyncSubjectCalls):
     """A client of one gateway, for one event loop. It ends with :meth:`close`."""
 
     def __init__(
@@ -60,6 +72,7 @@ class AsyncClient(AsyncSealedCalls):
         self._lanes = TaskLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
+        self._operations = operations_pb2_grpc.OperationsStub(self._channel)
         self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
         self._transit = transit_pb2_grpc.TransitStub(self._channel)
 
@@ -99,23 +112,25 @@ class AsyncClient(AsyncSealedCalls):
         request_id: str = "",
         attributes: Mapping[str, AttributeValue] | None = None,
         participants: Iterable[tuple[str, str]] = (),
+        expire_time: datetime | None = None,
     ) -> Written:
         """See :meth:`bailiwick.Client.put`."""
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
             etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
+            expire_time,
         )
-        message = self._bodies.encrypted(core.put_message(put))
+        message = self._bodies.encrypted(api.put_message(put))
         answer, once, _ = await self._sealed(self._put, message)
-        return core.check_put(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_put(message, answer, self._settings.tenant, once and not request_id)
 
     async def get(
         self, subject: str, collection: str, key: str, *, domicile: str, purpose: str = ""
     ) -> Record:
         """See :meth:`bailiwick.Client.get`."""
-        message = core.get_message(subject, domicile, collection, key, purpose)
+        message = api.get_message(subject, domicile, collection, key, purpose)
         answer, _, secret = await self._sealed(lambda sent: self._call(self._records.Get, sent), message)
-        return core.record_of(self._bodies.decrypted(self._bodies.opened(answer, secret), message))
+        return api.record_of(self._bodies.decrypted(self._bodies.opened(answer, secret), message))
 
     async def patch(
         self,
@@ -134,7 +149,7 @@ class AsyncClient(AsyncSealedCalls):
         request_id: str = "",
     ) -> Written:
         """See :meth:`bailiwick.Client.patch`."""
-        message = core.patch_message(
+        message = api.patch_message(
             subject, domicile, collection, key, body, attributes or {}, remove_attributes,
             if_version, etag, validate_only, proof, request_id,
         )
@@ -142,7 +157,7 @@ class AsyncClient(AsyncSealedCalls):
         answer, once, _ = await self._sealed(
             lambda sent: self._call(self._records.Patch, sent), message
         )
-        return core.check_patch(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_patch(message, answer, self._settings.tenant, once and not request_id)
 
     async def delete(
         self,
@@ -158,11 +173,11 @@ class AsyncClient(AsyncSealedCalls):
         request_id: str = "",
     ) -> Written:
         """See :meth:`bailiwick.Client.delete`."""
-        message = core.delete_message(
+        message = api.delete_message(
             subject, domicile, collection, key, if_version, etag, validate_only, proof, request_id
         )
         answer, once = await self._call(self._records.Delete, message)
-        return core.check_delete(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_delete(message, answer, self._settings.tenant, once and not request_id)
 
     async def create_subject(
         self,
@@ -174,15 +189,15 @@ class AsyncClient(AsyncSealedCalls):
         request_id: str = "",
     ) -> Written:
         """See :meth:`bailiwick.Client.create_subject`."""
-        message = core.create_message(subject, collection, domicile, evidence, request_id)
+        message = api.create_message(subject, collection, domicile, evidence, request_id)
         answer, once = await self._call(self._subjects.Create, message)
-        return core.check_create(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_create(message, answer, self._settings.tenant, once and not request_id)
 
     async def resolve(
         self, collection: str, evidence: Iterable[Evidence]
     ) -> jurisdiction_pb2.Ruling:
         """See :meth:`bailiwick.Client.resolve`."""
-        message = core.resolve_message(collection, evidence)
+        message = api.resolve_message(collection, evidence)
         return (await self._call(self._subjects.ResolvePlacement, message))[0]
 
     async def locate(self, subject: str) -> subjects_pb2.LocateSubjectResponse:
@@ -190,18 +205,25 @@ class AsyncClient(AsyncSealedCalls):
         message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
         return (await self._call(self._subjects.Locate, message))[0]
 
-    async def batch_put(self, puts: Sequence[Put]) -> batches.PutEnds:
+    async def batch_put(self, puts: Sequence[Put], *, atomic: bool = False) -> batches.PutEnds:
         """See :meth:`bailiwick.Client.batch_put`."""
-        messages = [self._bodies.encrypted(core.put_message(put)) for put in puts]
+        messages = [self._bodies.encrypted(api.put_message(put)) for put in puts]
         sent = [one for one, _ in await self._sealed_all(messages)]
-        ends = await self._batch(self._records.BatchPut, batches.put_batch, sent)
+        pack = batches.atomic_batch if atomic else batches.put_batch
+        ends = await self._batch(self._records.BatchPut, pack, sent)
         return batches.check_batch(puts, messages, ends, self._settings.tenant)
+
+    async def batch_delete(self, deletes: Sequence[Delete]) -> batches.PutEnds:
+        """See :meth:`bailiwick.Client.batch_delete`."""
+        messages = [api.batch_delete_message(one) for one in deletes]
+        ends = await self._batch(self._records.BatchDelete, batches.delete_batch, messages)
+        return batches.check_batch(deletes, messages, ends, self._settings.tenant)
 
     async def batch_get(
         self, records: Sequence[tuple[str, str, str, str]], *, purpose: str = ""
     ) -> batches.GetEnds:
         """See :meth:`bailiwick.Client.batch_get`."""
-        messages = [core.get_message(*names, purpose) for names in records]
+        messages = [api.get_message(*names, purpose) for names in records]
         sent = await self._sealed_all(messages)
         ends = await self._batch(
             self._records.BatchGet, batches.get_batch, [one for one, _ in sent]
@@ -279,16 +301,14 @@ class AsyncClient(AsyncSealedCalls):
         """See :meth:`bailiwick.Client.scan`."""
         if bodies:
             self._bodies.refuse_plain(reads=True)
-        message = core.scan_message(collection, region, purpose, filter, bodies)
-        bearer = self._settings.bearer()
-        metadata = [("authorization", bearer)] if bearer else []
-        call = self._records.Scan(message, metadata=metadata)
+        message = api.scan_message(collection, region, purpose, filter, bodies)
+        call = self._records.Scan(message, metadata=self._settings.metadata())
         try:
             async for page in call:
                 for record in page.records:
                     if bodies and not record.attachment_bytes:
                         record = self._bodies.decrypted(record)
-                    yield core.record_of(record)
+                    yield api.record_of(record)
         except grpc.RpcError as failed:
             raise errors.of_rpc(failed) from None
         finally:
@@ -457,10 +477,12 @@ class AsyncRecords(lists.Listing):
         self._client = client
 
     async def __aiter__(self) -> AsyncIterator[Record]:
-        while self._next is not None:
-            page, _ = await self._client._call(self._client._records.List, self._next)
-            for record in self._answered(page):
+        asked, more = self._begin(), True
+        while more:
+            page, _ = await self._client._call(self._client._records.List, asked)
+            for record in self._answered(asked, page):
                 yield record
+            more = asked.page_token != ""
 
 
 async def _sent(upload: Uploading, begin: asyncio.Future[int]) -> AsyncIterator[Any]:

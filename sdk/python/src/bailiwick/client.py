@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,23 +11,36 @@ from typing import Any, TypeVar
 import grpc
 
 from bailiwick import _batch as batches
-from bailiwick import _core as core
 from bailiwick import _list as lists
+from bailiwick import _messages as api
 from bailiwick import _transfer as transfers
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
-from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._core import (
+    Attempts,
+    Delete,
+    Evidence,
+    Put,
+    Record,
+    Settings,
+    Tls,
+    TokenSource,
+    Written,
+)
 from bailiwick._lanes import NotSent, outcome
 from bailiwick._list import Count, Person, View
 from bailiwick._sealed_calls import SealedCalls, read_all
 from bailiwick._sealing import Bodies
+from bailiwick._subjects import SubjectCalls
 from bailiwick._thread_lanes import ThreadLanes
+from bailiwick._thread_streams import Patience, sent
 from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import Changes, Watching
 from bailiwick.sealed import CallerKeys
 from bailiwick.v1 import (
     attachments_pb2_grpc,
     jurisdiction_pb2,
+    operations_pb2_grpc,
     records_pb2_grpc,
     subjects_pb2,
     subjects_pb2_grpc,
@@ -38,7 +50,7 @@ from bailiwick.v1 import (
 A = TypeVar("A")
 
 
-class Client(SealedCalls):
+class Client(SealedCalls, SubjectCalls):
     """A client of one gateway. It may be used by many threads, and ends with :meth:`close`. With
     ``identities``, one a region (`bailiwick shard show-transit-key`), bodies are sealed to their region;
     with ``own_keys`` they are encrypted under the caller's own. See :mod:`bailiwick.sealed`."""
@@ -65,6 +77,7 @@ class Client(SealedCalls):
         self._lanes = ThreadLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
+        self._operations = operations_pb2_grpc.OperationsStub(self._channel)
         self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
         self._transit = transit_pb2_grpc.TransitStub(self._channel)
 
@@ -104,6 +117,7 @@ class Client(SealedCalls):
         request_id: str = "",
         attributes: Mapping[str, AttributeValue] | None = None,
         participants: Iterable[tuple[str, str]] = (),
+        expire_time: datetime | None = None,
     ) -> Written:
         """Puts a record, and checks the answer and its receipt against the request. ``proof`` asks for
         the proof that the log has the entry (:func:`bailiwick.verify_receipt`). Without
@@ -113,19 +127,20 @@ class Client(SealedCalls):
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
             etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
+            expire_time,
         )
-        message = self._bodies.encrypted(core.put_message(put))
+        message = self._bodies.encrypted(api.put_message(put))
         answer, once, _ = self._sealed(self._put, message)
-        return core.check_put(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_put(message, answer, self._settings.tenant, once and not request_id)
 
     def get(
         self, subject: str, collection: str, key: str, *, domicile: str, purpose: str = ""
     ) -> Record:
         """Reads a record. A collection whose reads are logged wants a ``purpose``, for the log: why it
         is read, in words that name no person."""
-        message = core.get_message(subject, domicile, collection, key, purpose)
+        message = api.get_message(subject, domicile, collection, key, purpose)
         answer, _, secret = self._sealed(lambda sent: self._call(self._records.Get, sent), message)
-        return core.record_of(self._bodies.decrypted(self._bodies.opened(answer, secret), message))
+        return api.record_of(self._bodies.decrypted(self._bodies.opened(answer, secret), message))
 
     def patch(
         self,
@@ -145,7 +160,7 @@ class Client(SealedCalls):
     ) -> Written:
         """Changes the body of a record or some of its attributes, and checks the answer and its
         receipt. What is not named stays."""
-        message = core.patch_message(
+        message = api.patch_message(
             subject, domicile, collection, key, body, attributes or {}, remove_attributes,
             if_version, etag, validate_only, proof, request_id,
         )
@@ -153,7 +168,7 @@ class Client(SealedCalls):
         answer, once, _ = self._sealed(
             lambda sent: self._call(self._records.Patch, sent), message
         )
-        return core.check_patch(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_patch(message, answer, self._settings.tenant, once and not request_id)
 
     def delete(
         self,
@@ -169,11 +184,11 @@ class Client(SealedCalls):
         request_id: str = "",
     ) -> Written:
         """Deletes a record, and checks the answer and its receipt."""
-        message = core.delete_message(
+        message = api.delete_message(
             subject, domicile, collection, key, if_version, etag, validate_only, proof, request_id
         )
         answer, once = self._call(self._records.Delete, message)
-        return core.check_delete(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_delete(message, answer, self._settings.tenant, once and not request_id)
 
     def create_subject(
         self,
@@ -185,13 +200,13 @@ class Client(SealedCalls):
         request_id: str = "",
     ) -> Written:
         """Creates a subject, and checks the answer and its receipt."""
-        message = core.create_message(subject, collection, domicile, evidence, request_id)
+        message = api.create_message(subject, collection, domicile, evidence, request_id)
         answer, once = self._call(self._subjects.Create, message)
-        return core.check_create(message, answer, self._settings.tenant, once and not request_id)
+        return api.check_create(message, answer, self._settings.tenant, once and not request_id)
 
     def resolve(self, collection: str, evidence: Iterable[Evidence]) -> jurisdiction_pb2.Ruling:
         """Asks where a record would go, and why. Nothing is stored."""
-        message = core.resolve_message(collection, evidence)
+        message = api.resolve_message(collection, evidence)
         return self._call(self._subjects.ResolvePlacement, message)[0]
 
     def locate(self, subject: str) -> subjects_pb2.LocateSubjectResponse:
@@ -199,20 +214,29 @@ class Client(SealedCalls):
         message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
         return self._call(self._subjects.Locate, message)[0]
 
-    def batch_put(self, puts: Sequence[Put]) -> batches.PutEnds:
+    def batch_put(self, puts: Sequence[Put], *, atomic: bool = False) -> batches.PutEnds:
         """Puts up to 1,000 records, of any subjects and regions: one outcome for each, in their
-        order. What may succeed later is sent again."""
-        messages = [self._bodies.encrypted(core.put_message(put)) for put in puts]
+        order. What may succeed later is sent again. ``atomic``: all of one subject in one commit, or
+        none."""
+        messages = [self._bodies.encrypted(api.put_message(put)) for put in puts]
         sent = [one for one, _ in self._sealed_all(messages)]
-        ends = self._batch(self._records.BatchPut, batches.put_batch, sent)
+        pack = batches.atomic_batch if atomic else batches.put_batch
+        ends = self._batch(self._records.BatchPut, pack, sent)
         return batches.check_batch(puts, messages, ends, self._settings.tenant)
+
+    def batch_delete(self, deletes: Sequence[Delete]) -> batches.PutEnds:
+        """Deletes up to 1,000 records, of any subjects and regions: one outcome for each, in their
+        order. What may succeed later is sent again."""
+        messages = [api.batch_delete_message(one) for one in deletes]
+        ends = self._batch(self._records.BatchDelete, batches.delete_batch, messages)
+        return batches.check_batch(deletes, messages, ends, self._settings.tenant)
 
     def batch_get(
         self, records: Sequence[tuple[str, str, str, str]], *, purpose: str = ""
     ) -> batches.GetEnds:
         """Reads up to 1,000 records, each by subject, domicile, collection and key: one outcome for
         each, in their order. ``purpose`` is that of all of them, as in :meth:`get`."""
-        messages = [core.get_message(*names, purpose) for names in records]
+        messages = [api.get_message(*names, purpose) for names in records]
         sent = self._sealed_all(messages)
         ends = self._batch(
             self._records.BatchGet, batches.get_batch, [one for one, _ in sent]
@@ -289,16 +313,14 @@ class Client(SealedCalls):
         log, with the purpose; one that breaks is not begun again by itself."""
         if bodies:
             self._bodies.refuse_plain(reads=True)
-        message = core.scan_message(collection, region, purpose, filter, bodies)
-        bearer = self._settings.bearer()
-        metadata = [("authorization", bearer)] if bearer else []
-        call = self._records.Scan(message, metadata=metadata)
+        message = api.scan_message(collection, region, purpose, filter, bodies)
+        call = self._records.Scan(message, metadata=self._settings.metadata())
         try:
             for page in call:
                 for record in page.records:
                     if bodies and not record.attachment_bytes:
                         record = self._bodies.decrypted(record)
-                    yield core.record_of(record)
+                    yield api.record_of(record)
         except grpc.RpcError as failed:
             raise errors.of_rpc(failed) from None
         finally:
@@ -336,8 +358,8 @@ class Client(SealedCalls):
             )
             while True:
                 begin: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-                call = self._attachments.Upload(_sent(upload, begin), metadata=upload.metadata())
-                patience = _Patience(call, self._settings.deadline)
+                call = self._attachments.Upload(sent(upload, begin), metadata=upload.metadata())
+                patience = Patience(call, self._settings.deadline)
                 try:
                     for count, answer in enumerate(call):
                         patience.again()
@@ -379,7 +401,7 @@ class Client(SealedCalls):
         )
         while True:
             call = self._attachments.Download(download.request, metadata=download.metadata())
-            patience = _Patience(call, self._settings.deadline)
+            patience = Patience(call, self._settings.deadline)
             try:
                 for answer in call:
                     patience.end()
@@ -467,33 +489,8 @@ class Records(lists.Listing):
         self._client = client
 
     def __iter__(self) -> Iterator[Record]:
-        while self._next is not None:
-            page, _ = self._client._call(self._client._records.List, self._next)
-            yield from self._answered(page)
-
-
-class _Patience:
-    """Cancels a stream that says nothing for too long."""
-
-    def __init__(self, call: Any, seconds: float) -> None:
-        self._call, self._seconds = call, seconds
-        self._timer: threading.Timer | None = None
-        self.again()
-
-    def again(self) -> None:
-        self.end()
-        self._timer = threading.Timer(self._seconds, self._call.cancel)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-def _sent(upload: Uploading, begin: queue.SimpleQueue[int | None]) -> Iterator[Any]:
-    """The messages of one stream. After the first it waits for where to go on."""
-    yield upload.first()
-    at = begin.get()
-    if at is not None:
-        yield from upload.rest(at)
+        asked, more = self._begin(), True
+        while more:
+            page, _ = self._client._call(self._client._records.List, asked)
+            yield from self._answered(asked, page)
+            more = asked.page_token != ""

@@ -112,6 +112,10 @@ class TimedOut(BailiwickError):
     happened."""
 
 
+class TooLarge(BailiwickError):
+    """The request has more bytes than a gateway takes, and was not sent."""
+
+
 class NotBailiwick(BailiwickError):
     """What answered is no Bailiwick gateway."""
 

@@ -420,7 +420,9 @@ def check_write(
             return None
         raise Unproven("the answer to a write has no receipt")
     entry, said = check_receipt(receipt, expected.body)
-    names = (said.subject, said.collection, entry.collection, said.key, said.version)
+    # An entry about a whole subject has no collection.
+    of = entry.collection or ""
+    names = (said.subject, said.collection, of, said.key, said.version)
     collection = expected.collection
     wanted = (expected.subject, collection, collection, expected.key, expected.version)
     if names != wanted:
