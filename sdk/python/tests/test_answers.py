@@ -33,6 +33,12 @@ class Records(records_pb2_grpc.RecordsServicer):
             record.expire_time.FromDatetime(datetime(2027, 1, 1, tzinfo=UTC))
         return answer
 
+    def Scan(self, request, context):
+        for key in ("a", "b"):
+            page = records_pb2.ScanRecordsResponse(withheld=2)
+            page.records.add(key=key)
+            yield page
+
     def Count(self, request, context):
         return records_pb2.CountRecordsResponse(count=3, unreachable=["ru-msk"], missing=[LOST])
 
@@ -76,9 +82,17 @@ class Answers(unittest.TestCase):
         async def twice():
             async with AsyncClient(self.url) as client:
                 found = client.list("messages", regions=["eu-fra"])
-                return [[record.key async for record in found] for _ in range(2)]
+                scan = client.scan("messages", region="eu-fra", purpose="a test")
+                scanned = [record.key async for record in scan], scan.withheld
+                return [[record.key async for record in found] for _ in range(2)], scanned
 
-        self.assertEqual(asyncio.run(twice()), [["a", "b", "c"]] * 2)
+        self.assertEqual(asyncio.run(twice()), ([["a", "b", "c"]] * 2, (["a", "b"], 4)))
+
+    def test_a_scan_says_what_it_lacks(self):
+        with Client(self.url) as client:
+            scan = client.scan("messages", region="eu-fra", purpose="a test")
+            self.assertEqual([record.key for record in scan], ["a", "b"])
+            self.assertEqual(scan.withheld, 4)
 
     def test_an_export_that_is_not_whole_is_an_error(self):
         with Client(self.url) as client:

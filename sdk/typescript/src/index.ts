@@ -61,7 +61,7 @@ import {
 
 import { type Connection, Lanes, NotSent, outcomeOf } from "./lanes.js";
 import type { Known } from "./receipts.js";
-import { backoffMs, RecordList, scan, watch } from "./streams.js";
+import { backoffMs, RecordList, RecordScan, watch } from "./streams.js";
 import { type Attempts, identified, SubjectCalls } from "./subjects.js";
 
 export * from "./errors.js";
@@ -72,7 +72,7 @@ export * as operations from "./gen/bailiwick/v1/operations_pb.js";
 export * as records from "./gen/bailiwick/v1/records_pb.js";
 export * as subjects from "./gen/bailiwick/v1/subjects_pb.js";
 export { type Checkpoint, type Entry, verifyReceipt } from "./receipts.js";
-export { RecordList, SubjectCalls };
+export { RecordList, RecordScan, SubjectCalls };
 export type { Uploadable, Written };
 
 /** How a gateway is reached, and how long and how often to try. */
@@ -259,10 +259,8 @@ export class Client {
   }
 
   /** All records of a collection in one region. One that breaks is not begun again by itself. */
-  scan(
-    request: MessageInitShape<typeof ScanRecordsRequestSchema>,
-  ): AsyncGenerator<StoredRecord, void> {
-    return scan(this.raw.records, request);
+  scan(request: MessageInitShape<typeof ScanRecordsRequestSchema>): RecordScan {
+    return new RecordScan(() => this.raw.records.scan(request));
   }
 
   /** What changes in a collection, without an end: where the stream breaks it goes on with the cursor. */

@@ -10,7 +10,7 @@ import type {
   ListRecordsResponse,
   Record as StoredRecord,
   Records,
-  ScanRecordsRequestSchema,
+  ScanRecordsResponse,
   WatchRecordsRequestSchema,
   WatchRecordsResponse,
 } from "./gen/bailiwick/v1/records_pb.js";
@@ -48,14 +48,25 @@ export class RecordList implements AsyncIterable<StoredRecord> {
 }
 
 /** All records of a collection in one region. A scan that breaks is not begun again by itself. */
-export async function* scan(
-  rpc: Rpc<typeof Records>,
-  request: MessageInitShape<typeof ScanRecordsRequestSchema>,
-): AsyncGenerator<StoredRecord, void> {
-  try {
-    for await (const page of rpc.scan(request)) yield* page.records;
-  } catch (cause) {
-    throw errorOf(cause);
+export class RecordScan implements AsyncIterable<StoredRecord> {
+  /** Records that may not leave for the caller, once all have come. */
+  withheld = 0n;
+  readonly #begin: () => AsyncIterable<ScanRecordsResponse>;
+
+  constructor(begin: () => AsyncIterable<ScanRecordsResponse>) {
+    this.#begin = begin;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<StoredRecord, void> {
+    this.withheld = 0n;
+    try {
+      for await (const page of this.#begin()) {
+        this.withheld += page.withheld;
+        yield* page.records;
+      }
+    } catch (cause) {
+      throw errorOf(cause);
+    }
   }
 }
 

@@ -85,6 +85,22 @@ test("a list says what it lacks, and can be gone through again", async (of) => {
   }
 });
 
+test("a scan says what it lacks", async (of) => {
+  const own = await client(of, (router) =>
+    router.service(Records, {
+      async *scan() {
+        yield { records: [{ key: "a" }], withheld: 1n };
+        yield { records: [{ key: "b" }], withheld: 2n };
+      },
+    }),
+  );
+  const scan = own.scan({ collection: "profiles", region: "eu-fra", purpose: "a test" });
+  const keys = [];
+  for await (const { key } of scan) keys.push(key);
+  assert.deepEqual(keys, ["a", "b"]);
+  assert.equal(scan.withheld, 3n);
+});
+
 test("a refusal names the field, and only our domain has reasons", async (of) => {
   let domain = "bailiwick.v1";
   const own = await client(of, (router) =>

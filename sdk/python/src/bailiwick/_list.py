@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,6 +66,24 @@ class Listing:
     def _decrypted(self, record: records_pb2.Record) -> records_pb2.Record:
         has_body = self._whole and not record.attachment_bytes
         return self._bodies.decrypted(record) if has_body else record
+
+
+class Scanning:
+    """The records of a scan. After the last one, ``withheld`` says how many records may not leave for the
+    caller."""
+
+    def __init__(self, message: records_pb2.ScanRecordsRequest, bodies: Bodies) -> None:
+        self._whole, self._bodies = message.view == records_pb2.RECORD_VIEW_WHOLE, bodies
+        if self._whole:
+            bodies.refuse_plain(reads=True)
+        self._message = message
+        self.withheld = 0
+
+    def _answered(self, page: records_pb2.ScanRecordsResponse) -> Iterator[Record]:
+        self.withheld += page.withheld
+        for record in page.records:
+            whole = self._whole and not record.attachment_bytes
+            yield record_of(self._bodies.decrypted(record) if whole else record)
 
 
 def list_message(

@@ -100,6 +100,12 @@ def subject(
     return _plain("subjects", "Get", message)
 
 
+def locate(subject: str) -> Question[subjects_pb2.LocateSubjectResponse]:
+    """Finds the regions that hold a subject. An answer that is not complete may lack some."""
+    message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
+    return _plain("subjects", "Locate", message)
+
+
 def reassess(
     subject: str,
     *,
@@ -371,6 +377,7 @@ class SubjectCalls:
     _call: Callable[..., tuple[Any, bool]]
 
     subject = for_threads(subject)
+    locate = for_threads(locate)
     reassess_subject = for_threads(reassess)
     adjudicate_subject = for_threads(adjudicate)
     confirm_adjudication = for_threads(confirm)
@@ -412,6 +419,7 @@ class AsyncSubjectCalls:
     _call: Callable[..., Awaitable[tuple[Any, bool]]]
 
     subject = for_tasks(subject)
+    locate = for_tasks(locate)
     reassess_subject = for_tasks(reassess)
     adjudicate_subject = for_tasks(adjudicate)
     confirm_adjudication = for_tasks(confirm)

@@ -41,7 +41,6 @@ from bailiwick.v1 import (
     jurisdiction_pb2,
     operations_pb2_grpc,
     records_pb2_grpc,
-    subjects_pb2,
     subjects_pb2_grpc,
     transit_pb2_grpc,
 )
@@ -200,11 +199,6 @@ class AsyncClient(AsyncSealedCalls, AsyncSubjectCalls):
         message = api.resolve_message(collection, evidence)
         return (await self._call(self._subjects.ResolvePlacement, message))[0]
 
-    async def locate(self, subject: str) -> subjects_pb2.LocateSubjectResponse:
-        """See :meth:`bailiwick.Client.locate`."""
-        message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
-        return (await self._call(self._subjects.Locate, message))[0]
-
     async def batch_put(self, puts: Sequence[Put], *, atomic: bool = False) -> batches.PutEnds:
         """See :meth:`bailiwick.Client.batch_put`."""
         messages = [self._bodies.encrypted(api.put_message(put)) for put in puts]
@@ -295,24 +289,12 @@ class AsyncClient(AsyncSealedCalls, AsyncSubjectCalls):
                 call.cancel()
             await asyncio.sleep(wait)
 
-    async def scan(
+    def scan(
         self, collection: str, *, region: str, purpose: str, filter: str = "", bodies: bool = True
-    ) -> AsyncIterator[Record]:
+    ) -> AsyncScan:
         """See :meth:`bailiwick.Client.scan`."""
-        if bodies:
-            self._bodies.refuse_plain(reads=True)
         message = api.scan_message(collection, region, purpose, filter, bodies)
-        call = self._records.Scan(message, metadata=self._settings.metadata())
-        try:
-            async for page in call:
-                for record in page.records:
-                    if bodies and not record.attachment_bytes:
-                        record = self._bodies.decrypted(record)
-                    yield api.record_of(record)
-        except grpc.RpcError as failed:
-            raise errors.of_rpc(failed) from None
-        finally:
-            call.cancel()
+        return AsyncScan(self, message)
 
     async def upload(
         self,
@@ -483,6 +465,26 @@ class AsyncRecords(lists.Listing):
             for record in self._answered(asked, page):
                 yield record
             more = asked.page_token != ""
+
+
+class AsyncScan(lists.Scanning):
+    """The records of a scan, one after the other."""
+
+    def __init__(self, client: AsyncClient, message: Any) -> None:
+        super().__init__(message, client._bodies)
+        self._client = client
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        self.withheld, client = 0, self._client
+        call = client._records.Scan(self._message, metadata=client._settings.metadata())
+        try:
+            async for page in call:
+                for record in self._answered(page):
+                    yield record
+        except grpc.RpcError as failed:
+            raise errors.of_rpc(failed) from None
+        finally:
+            call.cancel()
 
 
 async def _sent(upload: Uploading, begin: asyncio.Future[int]) -> AsyncIterator[Any]:

@@ -42,7 +42,6 @@ from bailiwick.v1 import (
     jurisdiction_pb2,
     operations_pb2_grpc,
     records_pb2_grpc,
-    subjects_pb2,
     subjects_pb2_grpc,
     transit_pb2_grpc,
 )
@@ -209,11 +208,6 @@ class Client(SealedCalls, SubjectCalls):
         message = api.resolve_message(collection, evidence)
         return self._call(self._subjects.ResolvePlacement, message)[0]
 
-    def locate(self, subject: str) -> subjects_pb2.LocateSubjectResponse:
-        """Finds the regions that hold a subject. An answer that is not complete may lack some."""
-        message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
-        return self._call(self._subjects.Locate, message)[0]
-
     def batch_put(self, puts: Sequence[Put], *, atomic: bool = False) -> batches.PutEnds:
         """Puts up to 1,000 records, of any subjects and regions: one outcome for each, in their
         order. What may succeed later is sent again. ``atomic``: all of one subject in one commit, or
@@ -308,23 +302,11 @@ class Client(SealedCalls, SubjectCalls):
 
     def scan(
         self, collection: str, *, region: str, purpose: str, filter: str = "", bodies: bool = True
-    ) -> Iterator[Record]:
+    ) -> Scan:
         """Reads all records of a collection in one region. Each scan has an entry in the placement
         log, with the purpose; one that breaks is not begun again by itself."""
-        if bodies:
-            self._bodies.refuse_plain(reads=True)
         message = api.scan_message(collection, region, purpose, filter, bodies)
-        call = self._records.Scan(message, metadata=self._settings.metadata())
-        try:
-            for page in call:
-                for record in page.records:
-                    if bodies and not record.attachment_bytes:
-                        record = self._bodies.decrypted(record)
-                    yield api.record_of(record)
-        except grpc.RpcError as failed:
-            raise errors.of_rpc(failed) from None
-        finally:
-            call.cancel()
+        return Scan(self, message)
 
     def upload(
         self,
@@ -494,3 +476,22 @@ class Records(lists.Listing):
             page, _ = self._client._call(self._client._records.List, asked)
             yield from self._answered(asked, page)
             more = asked.page_token != ""
+
+
+class Scan(lists.Scanning):
+    """The records of a scan, one after the other."""
+
+    def __init__(self, client: Client, message: Any) -> None:
+        super().__init__(message, client._bodies)
+        self._client = client
+
+    def __iter__(self) -> Iterator[Record]:
+        self.withheld, client = 0, self._client
+        call = client._records.Scan(self._message, metadata=client._settings.metadata())
+        try:
+            for page in call:
+                yield from self._answered(page)
+        except grpc.RpcError as failed:
+            raise errors.of_rpc(failed) from None
+        finally:
+            call.cancel()
