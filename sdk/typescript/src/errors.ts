@@ -118,10 +118,12 @@ export function errorOf(cause: unknown): BailiwickError {
   // Without a reason of ours it was not the gateway that spoke, but the connection.
   if (info?.domain !== DOMAIN) info = undefined;
   if (info === undefined && isBroken(error)) return Unavailable.broken(error.rawMessage);
-  const passing = error.code === Code.Unavailable || error.code === Code.ResourceExhausted;
+  const full = error.code === Code.ResourceExhausted;
+  // A limit without a reason of ours is the transport's own: what is too large stays so.
+  const passing = error.code === Code.Unavailable || (full && info !== undefined);
   const again = passing ? (delay ?? 100) : undefined;
   const { cure, call_id, ...metadata } = info?.metadata ?? {};
-  const Kind = classOf(error.code);
+  const Kind = full && info === undefined ? BailiwickError : classOf(error.code);
   const { rawMessage, code } = error;
   return new Kind(rawMessage, code, info?.reason, cure, call_id, metadata, again, field);
 }

@@ -115,6 +115,9 @@ export function evidence(
   return { kind: KINDS[kind], value };
 }
 
+/** Bytes of the largest request that a gateway takes. */
+const REQUEST_BYTES_MAX = 34 << 20;
+
 /** What a caller gives of a message: `requestId` is drawn unless it is given. */
 type PutInit = MessageInitShape<typeof PutRecordRequestSchema>;
 type DeleteInit = MessageInitShape<typeof DeleteRecordRequestSchema>;
@@ -153,6 +156,7 @@ export class Client {
     };
     const transport = createGrpcTransport({
       baseUrl: gateway,
+      writeMaxBytes: REQUEST_BYTES_MAX,
       interceptors: [authorization(options.token)],
       nodeOptions,
     });

@@ -135,6 +135,23 @@ test("a stream that is reset is a connection that broke, and no conflict", async
   assert.equal(asked, 2);
 });
 
+test("what is too large is not sent, and not taken for a limit that passes", async (of) => {
+  let asked = 0;
+  const own = await client(of, (router) =>
+    router.service(Records, {
+      put() {
+        asked++;
+        return {};
+      },
+    }),
+  );
+  const large = { ...NAMES, body: new Uint8Array(35 << 20) };
+  const error = await own.put(large).catch((cause: unknown) => cause);
+  assert.ok(error instanceof BailiwickError && !(error instanceof Unavailable), String(error));
+  assert.equal(error.retryAfterMs, undefined);
+  assert.equal(asked, 0);
+});
+
 test("a call follows a subject to a home that is listed, once, and to no other", async (of) => {
   const asked: (string | undefined)[] = [];
   const routes = (router: ConnectRouter): unknown =>
