@@ -8,11 +8,13 @@ import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Client as Rpc } from "@connectrpc/connect";
 
 import { checkUpload, type Written } from "./checks.js";
-import { BailiwickError, errorOf } from "./errors.js";
+import { Altered, BailiwickError, errorOf, Unavailable } from "./errors.js";
 import {
   type AttachmentInfo,
   type Attachments,
-  type DownloadAttachmentRequestSchema,
+  DownloadAttachmentRequestSchema,
+  type DownloadAttachmentRequest,
+  type DownloadAttachmentResponse,
   type StatAttachmentRequestSchema,
   type UploadAttachmentRequest,
   UploadAttachmentRequestSchema,
@@ -20,6 +22,9 @@ import {
   UploadSpecSchema,
 } from "./gen/bailiwick/v1/attachments_pb.js";
 import type { PutRecordResponse } from "./gen/bailiwick/v1/records_pb.js";
+import { same } from "./receipts.js";
+import { backoffMs } from "./streams.js";
+import type { Attempts } from "./subjects.js";
 
 /** What can be uploaded: bytes, or a file that can be read again. */
 export type Uploadable = Uint8Array | FileHandle;
@@ -38,10 +43,20 @@ const TAKEN_UP_AGAIN = ["UPLOAD_OUT_OF_STEP", "UPLOAD_UNKNOWN", "WRITE_OUTCOME_U
 export class AttachmentTransfers {
   readonly #rpc: Rpc<typeof Attachments>;
   readonly #tenant: string | undefined;
+  readonly #attempts: Attempts;
+  readonly #patienceMs: number;
 
-  constructor(rpc: Rpc<typeof Attachments>, tenant?: string) {
+  /** `patienceMs`: how long a stream may be silent. */
+  constructor(
+    rpc: Rpc<typeof Attachments>,
+    tenant: string | undefined,
+    attempts: Attempts,
+    patienceMs: number,
+  ) {
     this.#rpc = rpc;
     this.#tenant = tenant;
+    this.#attempts = attempts;
+    this.#patienceMs = patienceMs;
   }
 
   /**
@@ -89,51 +104,146 @@ export class AttachmentTransfers {
     // What is sent follows on what is said to be stored.
     let told: (from: number) => void = () => {};
     const from = new Promise<number>((resolve) => (told = resolve));
-    const answers = this.#rpc.upload(messages(spec, content, size, from));
-    for await (const { outcome } of answers) {
-      if (outcome.case === "done") return outcome.value;
-      if (outcome.case === "committedBytes") {
-        progress(Number(outcome.value));
-        told(Number(outcome.value));
+    const patience = new Patience(this.#patienceMs);
+    try {
+      const sent = messages(spec, content, size, from);
+      for await (const { outcome } of this.#rpc.upload(sent, { signal: patience.signal })) {
+        patience.again();
+        if (outcome.case === "done") return outcome.value;
+        if (outcome.case === "committedBytes") {
+          progress(Number(outcome.value));
+          told(Number(outcome.value));
+        }
       }
+    } finally {
+      patience.end();
     }
-    throw errorOf(new Error("the gateway ended the upload without an answer"));
+    throw Unavailable.broken("the gateway ended the upload without an answer");
   }
 
+  /** What an attachment is, without its body. */
   async stat(
     request: MessageInitShape<typeof StatAttachmentRequestSchema>,
   ): Promise<AttachmentInfo> {
-    return this.#rpc.stat(request).catch((cause: unknown) => {
-      throw errorOf(cause);
-    });
+    const [info] = await this.#attempts(request, (sent, call) => this.#rpc.stat(sent, call));
+    return info;
   }
 
-  /** Downloads an attachment or a part of it: what it is, and its bytes as they come. */
+  /**
+   * Downloads an attachment or a part of it: what it is, and its bytes as they come. One that is cut goes on
+   * where it was, as long as the attachment is the same, `attempts` times without a byte. The hash of a whole
+   * attachment is checked at the end ({@link Altered}): until then, what came is not to be relied on.
+   */
   async download(
     request: MessageInitShape<typeof DownloadAttachmentRequestSchema>,
+    attempts = 5,
   ): Promise<{ info: AttachmentInfo; data: AsyncGenerator<Uint8Array, void> }> {
-    const parts = this.#rpc.download(request)[Symbol.asyncIterator]();
+    const asked = clone(
+      DownloadAttachmentRequestSchema,
+      create(DownloadAttachmentRequestSchema, request),
+    );
+    const first = new Part(this.#rpc, asked, this.#patienceMs);
     try {
-      const first = await parts.next();
-      const part = first.done === true ? undefined : first.value.part;
-      if (part?.case !== "attachment") throw new Error("the gateway said nothing");
-      return { info: part.value, data: rest(parts) };
+      const part = await first.next();
+      if (part?.case !== "attachment") throw Unavailable.broken("the gateway said nothing");
+      return { info: part.value, data: this.#bytes(asked, part.value, first, attempts) };
     } catch (cause) {
-      throw errorOf(cause);
+      first.end();
+      throw cause instanceof BailiwickError ? cause : errorOf(cause);
+    }
+  }
+
+  async *#bytes(
+    asked: DownloadAttachmentRequest,
+    info: AttachmentInfo,
+    first: Part,
+    attempts: number,
+  ): AsyncGenerator<Uint8Array, void> {
+    const whole = asked.offset === 0n && asked.length === 0n;
+    const rest = info.size > asked.offset ? info.size - asked.offset : 0n;
+    let left = asked.length === 0n || asked.length > rest ? rest : asked.length;
+    const hash = createHash("sha256");
+    asked.etag = info.etag;
+    let part = first;
+    for (let failed = 1; ; failed++) {
+      let error = Unavailable.broken("the download ended before its end") as BailiwickError;
+      try {
+        for (let got = await part.next(); got !== undefined; got = await part.next()) {
+          if (got.case !== "data") continue;
+          [failed, left] = [0, left - BigInt(got.value.length)];
+          asked.offset += BigInt(got.value.length);
+          hash.update(got.value);
+          yield got.value;
+        }
+      } catch (cause) {
+        error = errorOf(cause);
+      } finally {
+        part.end();
+      }
+      if (left <= 0n) break;
+      if (error.retryAfterMs === undefined || failed >= attempts) throw error;
+      await sleep(error.retryAfterMs + backoffMs(failed + 1));
+      if (asked.length !== 0n) asked.length = left;
+      part = new Part(this.#rpc, asked, this.#patienceMs);
+    }
+    if (whole && info.sha256.length > 0 && !same(new Uint8Array(hash.digest()), info.sha256)) {
+      throw new Altered();
     }
   }
 }
 
-async function* rest(
-  parts: AsyncIterator<{ part: { case: string | undefined; value?: unknown } }>,
-): AsyncGenerator<Uint8Array, void> {
-  try {
-    for (let next = await parts.next(); next.done !== true; next = await parts.next()) {
-      const { part } = next.value;
-      if (part.case === "data" && part.value instanceof Uint8Array) yield part.value;
-    }
-  } catch (cause) {
-    throw errorOf(cause);
+/** One stream of a download. */
+class Part {
+  readonly #patience: Patience;
+  readonly #answers: AsyncIterator<DownloadAttachmentResponse>;
+
+  constructor(rpc: Rpc<typeof Attachments>, asked: DownloadAttachmentRequest, patienceMs: number) {
+    this.#patience = new Patience(patienceMs);
+    const answers = rpc.download(asked, { signal: this.#patience.signal });
+    this.#answers = answers[Symbol.asyncIterator]();
+  }
+
+  /** What came next. Undefined: the stream has ended. */
+  async next(): Promise<DownloadAttachmentResponse["part"] | undefined> {
+    // Only the wait for the gateway counts, and not what the caller does meanwhile.
+    this.#patience.again();
+    const next = await this.#answers.next();
+    this.#patience.pause();
+    return next.done === true ? undefined : next.value.part;
+  }
+
+  end(): void {
+    this.#patience.end();
+  }
+}
+
+/** Ends a stream that says nothing for too long. */
+class Patience {
+  readonly #ended = new AbortController();
+  readonly #ms: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number) {
+    this.#ms = ms;
+    this.again();
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  again(): void {
+    this.pause();
+    this.#timer = setTimeout(() => this.#ended.abort(), this.#ms);
+  }
+
+  pause(): void {
+    clearTimeout(this.#timer);
+  }
+
+  end(): void {
+    this.pause();
+    this.#ended.abort();
   }
 }
 

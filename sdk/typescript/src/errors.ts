@@ -70,6 +70,16 @@ export class Unproven extends BailiwickError {
   }
 }
 
+/** The bytes of an attachment came, and do not have the hash that its region states. */
+export class Altered extends BailiwickError {
+  override name = "Altered";
+
+  constructor() {
+    const [what, none] = ["the bytes do not have the hash that the region states", undefined];
+    super(what, Code.DataLoss, none, none, none, {}, none);
+  }
+}
+
 function classOf(code: Code): typeof BailiwickError {
   switch (code) {
     case Code.NotFound:

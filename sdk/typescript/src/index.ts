@@ -166,13 +166,14 @@ export class Client {
       operations: createClient(Operations, transport),
       attachments: createClient(Attachments, transport),
     };
-    this.attachments = new AttachmentTransfers(this.raw.attachments, options.tenant);
     this.#tenant = options.tenant;
     this.#homes = options.homes ?? [];
     const attempts: Attempts = (message, call) => this.#call(message, call);
-    const { subjects, operations } = this.raw;
+    const { attachments, subjects, operations } = this.raw;
     this.subjects = new SubjectCalls(subjects, operations, attempts, options.tenant);
     this.#deadlineMs = options.deadlineMs ?? 10_000;
+    const { tenant } = options;
+    this.attachments = new AttachmentTransfers(attachments, tenant, attempts, this.#deadlineMs);
     this.#attempts = options.attempts ?? 5;
     this.#token = options.token;
     this.#lanes = new Lanes(options.lanes ?? 0, () => connection(gateway, nodeOptions));

@@ -1,6 +1,7 @@
 // What the client makes of answers, against a gateway in this process that gives what a test wants.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http2";
 import { type AddressInfo } from "node:net";
@@ -10,6 +11,7 @@ import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 
 import {
+  Altered,
   BailiwickError,
   Client,
   NotFound,
@@ -17,6 +19,7 @@ import {
   Refused,
   Unavailable,
 } from "../src/index.js";
+import { Attachments } from "../src/gen/bailiwick/v1/attachments_pb.js";
 import { Records } from "../src/gen/bailiwick/v1/records_pb.js";
 import { Subjects } from "../src/gen/bailiwick/v1/subjects_pb.js";
 
@@ -242,6 +245,46 @@ test("a watch goes on with its cursor, and ends with a refusal", async (of) => {
   await assert.rejects(watching(), Refused);
   assert.deepEqual(answers, ["c1", "c2"]);
   assert.deepEqual(cursors, ["c0", "c1", "c2"]);
+});
+
+test("a download goes on where it was cut, and is compared with its hash", async (of) => {
+  const body = Buffer.from(Array.from({ length: 200 }, (_, n) => n));
+  const asked: [bigint, bigint, string][] = [];
+  let sha256 = createHash("sha256").update(body).digest();
+  const own = await client(of, (router) =>
+    router.service(Attachments, {
+      async *download({ offset, length, etag }) {
+        asked.push([offset, length, etag]);
+        yield { part: { case: "attachment", value: { size: 200n, etag: "e", sha256 } } };
+        const end = length === 0n ? 200 : Number(offset + length);
+        const until = Math.min(end, Number(offset) + 90);
+        yield { part: { case: "data", value: body.subarray(Number(offset), until) } };
+        if (until < end) throw new ConnectError("gone", Code.Unavailable);
+      },
+      stat() {
+        asked.push([0n, 0n, "stat"]);
+        if (asked.length === 1) throw new ConnectError("gone", Code.Unavailable);
+        return { size: 200n };
+      },
+    }),
+  );
+  const parts = async (offset: bigint, length: bigint): Promise<Buffer> => {
+    const got = [];
+    const { info, data } = await own.attachments.download({ ...NAMES, offset, length });
+    assert.equal(info.size, 200n);
+    for await (const part of data) got.push(part);
+    return Buffer.concat(got);
+  };
+  assert.equal((await own.attachments.stat(NAMES)).size, 200n);
+  asked.splice(0);
+  assert.deepEqual(await parts(0n, 0n), body);
+  assert.deepEqual(asked.splice(0), [[0n, 0n, ""], [90n, 0n, "e"], [180n, 0n, "e"]]);
+  assert.deepEqual(await parts(20n, 100n), body.subarray(20, 120));
+  assert.deepEqual(asked.splice(0), [[20n, 100n, ""], [110n, 10n, "e"]]);
+  sha256 = Buffer.alloc(32, 7);
+  await assert.rejects(parts(0n, 0n), Altered);
+  // Of a part there is no hash.
+  assert.equal((await parts(0n, 50n)).length, 50);
 });
 
 test("an export that is not whole is an error", async (of) => {
