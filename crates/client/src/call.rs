@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost::Message;
 use terms::limits::REQUEST_BYTES_MAX;
 use terms::{Entropy, EntropyFailed, Reason, jittered};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Request, Response};
 use tonic_health::pb::HealthCheckRequest;
@@ -352,6 +353,11 @@ impl Client {
                 Ok(Err(error)) => Error::from(error),
                 Err(_) => return Err(Error::TimedOut),
             };
+            if error.refused().is_none() {
+                // A connection that its runtime has dropped fails each call at once. A caller that
+                // calls again in a loop would never let go, and the runtime could not end.
+                yield_now().await;
+            }
             match error.refused().and_then(|refused| refused.known()) {
                 // Nothing was stored: the other gateway is the first that may.
                 Some(Reason::WrongIngress) if route.follow => {

@@ -7,7 +7,7 @@
     reason = "what fails here fails the test"
 )]
 
-mod fake;
+pub(crate) mod fake;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

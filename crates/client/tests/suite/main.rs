@@ -5,6 +5,7 @@
     reason = "the servers of these tests answer with errors of their own"
 )]
 
+mod ending;
 mod follow;
 mod lanes;
 mod malformed;
