@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod evidence;
 mod gateway;
 mod packs;
+pub(crate) mod sealing;
 
 pub(crate) use evidence::to_api;
 pub(crate) use gateway::{CALL_ATTEMPTS_MAX, Gateway, connect};

@@ -50,6 +50,7 @@ mod rollout;
 mod rotation;
 mod sandbox;
 mod sealed;
+mod sealed_reads;
 mod serve;
 mod slots;
 mod social;

@@ -16,16 +16,16 @@ use crate::support::load::{ONCE, PATIENT, evidence, get, put, request_id};
 use crate::support::process::{run, wait_until};
 use crate::support::{Deployment, Options};
 
-const REGION: &str = "eu-fra";
+pub(crate) const REGION: &str = "eu-fra";
 /// Looks into the memory of a gateway.
-const LOOKS: u64 = 8;
+pub(crate) const LOOKS: u64 = 8;
 /// Time for one more round of puts and gets.
-const ROUND_MAX: Duration = Duration::from_secs(120);
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(120);
 /// Bytes of memory that are searched at once.
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// Whether a process has `marker` anywhere in memory that it may write.
-fn holds(pid: u32, marker: &str) -> bool {
+pub(crate) fn holds(pid: u32, marker: &str) -> bool {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps, as root");
     let memory = File::open(format!("/proc/{pid}/mem")).expect("its memory, as root");
     let mut read = 0;
@@ -52,7 +52,7 @@ fn holds(pid: u32, marker: &str) -> bool {
 }
 
 /// The key that signs the transit keys of a region, as its operators print it.
-fn identity(deployment: &Deployment, region: &str) -> String {
+pub(crate) fn identity(deployment: &Deployment, region: &str) -> String {
     let config = deployment.root().join(format!("shard-{region}.toml"));
     let shown = run(&["shard", "show-transit-key", "--config", config.to_str().expect("text")]);
     assert_eq!(shown.code, 0, "{shown:?}");
@@ -61,7 +61,7 @@ fn identity(deployment: &Deployment, region: &str) -> String {
     vkey
 }
 
-async fn plain(deployment: &Deployment, settings: client::Settings) -> Client {
+pub(crate) async fn plain(deployment: &Deployment, settings: client::Settings) -> Client {
     let access = Access { tenant: Some("sample".to_owned()), ..Access::default() };
     let url = deployment.gateway_url();
     Client::connect_with(&url, settings, access).await.expect("a gateway")
@@ -114,17 +114,17 @@ fn a_gateway_holds_nothing_of_a_sealed_body_and_some_of_a_plain_one() {
 
 /// The reason of a refusal.
 #[track_caller]
-fn refused<T>(answer: Result<T, Error>) -> String {
+pub(crate) fn refused<T>(answer: Result<T, Error>) -> String {
     let error = answer.err().expect("it is refused");
     error.refused().expect("a reason").reason.clone()
 }
 
-fn subject(id: &str) -> Option<api::SubjectRef> {
+pub(crate) fn subject(id: &str) -> Option<api::SubjectRef> {
     Some(api::SubjectRef { id: id.to_owned(), domicile: REGION.to_owned() })
 }
 
 /// A deployment whose map wants the bodies of profiles sealed.
-fn wanting() -> Deployment {
+pub(crate) fn wanting() -> Deployment {
     let mut options = Options { regions: vec![REGION], ..Options::default() };
     let name = "name = \"profiles\"\n";
     assert!(options.map.contains(name));

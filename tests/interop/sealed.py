@@ -47,6 +47,10 @@ def read(client, key):
     return client.get(PERSON, "payments", key, domicile="eu-fra", purpose="a test")
 
 
+def bodies(records):
+    return {record.key: record.body for record in records}
+
+
 def threads():
     with Client(GATEWAY, **settings()) as plain:
         raises(
@@ -76,8 +80,14 @@ def threads():
         assert [end.body for end in ends[:2]] == [b"a", b"b"]
         assert ends[2].reason == "RECORD_NOT_FOUND"
         raises(NotSealed, lambda: client.upload(PERSON, "payments", "film", b"x", domicile="eu-fra"))
-        raises(NotSealed, lambda: client.list("payments", subject=PERSON, domicile="eu-fra",
-                                              view="whole", purpose="a test"))
+        whole = {"card": b"two", "a": b"a", "b": b"b"}
+        for choice in ({"subject": PERSON, "domicile": "eu-fra"}, {"regions": ["eu-fra"]}):
+            asked = {"view": "whole", "purpose": "a test", "page_size": 2} | choice
+            assert bodies(client.list("payments", **asked)) == whole
+            with Client(GATEWAY, **settings()) as plain:
+                raises(Refused, lambda: list(plain.list("payments", **asked)), "TRANSIT_NOT_SEALED")
+        assert bodies(client.scan("payments", region="eu-fra", purpose="a test")) == whole
+        raises(NotSealed, lambda: list(client.scan("payments", region="ru-msk", purpose="a test")))
         listed = client.list("payments", subject=PERSON, domicile="eu-fra", purpose="a test")
         assert {record.key for record in listed} == {"card", "a", "b"}
         raises(NotSealed, lambda: client.put("sealed-2", "payments", "x", b"x", domicile="ru-msk"))
@@ -107,6 +117,12 @@ async def tasks():
         names = [(PERSON, "eu-fra", "payments", key) for key in ("task", "t2")]
         ends = await client.batch_get(names, purpose="a test")
         assert [end.body for end in ends] == [b"four", b"five"]
+    async with AsyncClient(GATEWAY, **settings(identities=[IDENTITY])) as client:
+        asked = {"subject": PERSON, "domicile": "eu-fra", "view": "whole", "purpose": "a test"}
+        listed = bodies([record async for record in client.list("payments", **asked)])
+        assert listed["card"] == b"two" and len(listed) == 6
+        scan = client.scan("payments", region="eu-fra", purpose="a test")
+        assert bodies([record async for record in scan]) == listed
 
 
 threads()

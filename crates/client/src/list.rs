@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::gateway::Gateway;
+use crate::sealed_reads::read;
 use crate::{Client, Error, api};
 
 impl Client {
@@ -15,11 +16,17 @@ impl Client {
         request: &api::ListRecordsRequest,
     ) -> Result<api::ListRecordsResponse, Error> {
         let bodies = request.view == i32::from(api::RecordView::Whole);
-        if bodies {
-            self.reads_plain()?;
-        }
         let list = |mut to: Gateway, request| async move { to.records.list(request).await };
-        let (mut page, _) = self.attempts(request, self.question(), list).await?;
+        let (route, mut fetched) = (self.question(), false);
+        let (mut page, secrets) = loop {
+            let (sealed, secrets) = Box::pin(self.sealed_list(request, route.until)).await?;
+            match self.attempts(&*sealed, route.clone(), list).await {
+                Err(error) if self.forgets_keys(&error) && !fetched => fetched = true,
+                page => break (page?.0, secrets),
+            }
+        };
+        let opened = |record| read(record, secrets.as_ref());
+        page.records = page.records.into_iter().map(opened).collect::<Result<_, _>>()?;
         // An attachment has no body in a list.
         if bodies && self.own_keys.is_some() {
             let decrypted = |record: api::Record| {

@@ -19,8 +19,8 @@ impl Client {
     /// The same client, but every body that it sends is sealed to its region before it leaves, and every body
     /// that it reads comes sealed: the gateway cannot read them as they pass. One who acts
     /// as that gateway can still ask for bodies itself. What cannot be sealed is not sent:
-    /// an upload, a download, an export, and a list or scan of bodies are [`NotSealed::Call`]. A put without
-    /// a domicile asks for its placement first.
+    /// an upload and a download are [`NotSealed::Call`]. A put without a domicile asks for its placement
+    /// first. A gateway that lies can leave records out of a list or a scan, and not out of an export.
     ///
     /// `identities` are the public keys that sign the transit keys of regions, as `bailiwick shard
     /// show-transit-key` prints them, one for each region. They must come by another way than through a
@@ -44,11 +44,6 @@ impl Client {
     pub(crate) fn carries_plain(&self) -> Result<(), Error> {
         let plain = self.sealing.is_none() && self.own_keys.is_none();
         if plain { Ok(()) } else { Err(NotSealed::Call.into()) }
-    }
-
-    /// The same of a call that reads bodies, which may be decrypted and not opened.
-    pub(crate) fn reads_plain(&self) -> Result<(), Error> {
-        if self.sealing.is_none() { Ok(()) } else { Err(NotSealed::Call.into()) }
     }
 
     /// Whether a refusal means that keys must be fetched again. They are forgotten then.
@@ -125,14 +120,17 @@ impl Client {
         until: Instant,
     ) -> Result<(Cow<'a, api::GetRecordRequest>, Option<AnswerSecret>), Error> {
         let Some(sealing) = &self.sealing else { return Ok((Cow::Borrowed(request), None)) };
-        // A copy opens in its own region.
-        let region = match request.copy_in.as_str() {
-            "" => domicile(request.subject.as_ref())?,
-            region => region,
+        let homes = [domicile(request.subject.as_ref())?];
+        let [home] = homes;
+        // A copy opens in its own region, as the copy of that home.
+        let (region, asks) = match request.copy_in.as_str() {
+            "" => (home, &[][..]),
+            region => (region, &homes[..]),
         };
         let key = self.transit_key(sealing, region, until).await?;
         let binding = Binding {
             key: &request.key,
+            asks,
             ..binding(Call::Get, sealing, request.subject.as_ref(), &request.collection)
         };
         let (question, secret) = key.seal(&binding, &[]).map_err(|_| NotSealed::Seal)?;
@@ -184,7 +182,7 @@ impl Client {
         }
     }
 
-    async fn transit_key(
+    pub(crate) async fn transit_key(
         &self,
         sealing: &Sealing,
         region: &str,
@@ -230,7 +228,7 @@ impl Prepares for Client {
     }
 }
 
-fn domicile(subject: Option<&api::SubjectRef>) -> Result<&str, NotSealed> {
+pub(crate) fn domicile(subject: Option<&api::SubjectRef>) -> Result<&str, NotSealed> {
     let region = subject.map(|subject| subject.domicile.as_str());
     region.filter(|region| !region.is_empty()).ok_or(NotSealed::Domicile)
 }
@@ -240,7 +238,7 @@ fn request_id(text: &str) -> Result<RequestId, NotSealed> {
 }
 
 /// What a body is bound to, without its key, request and conditions.
-fn binding<'a>(
+pub(crate) fn binding<'a>(
     call: Call,
     sealing: &'a Sealing,
     subject: Option<&'a api::SubjectRef>,
@@ -255,6 +253,7 @@ fn binding<'a>(
         request_id: &[],
         if_version: None,
         etag: "",
+        asks: &[],
     }
 }
 
@@ -304,10 +303,14 @@ mod tests {
         let get = api::GetRecordRequest { subject: subject("eu-fra"), ..Default::default() };
         assert_eq!(not_sealed(client.get(&get).await), Some(NotSealed::Region));
         let whole = api::RecordView::Whole.into();
-        let list = api::ListRecordsRequest { view: whole, ..Default::default() };
-        assert_eq!(not_sealed(client.list_page(&list).await), Some(NotSealed::Call));
-        let scan = api::ScanRecordsRequest { view: whole, ..Default::default() };
-        assert_eq!(not_sealed(client.scan(&scan).await), Some(NotSealed::Call));
+        let regions = vec!["eu-fra".to_owned()];
+        let list = api::ListRecordsRequest { view: whole, regions, ..Default::default() };
+        assert_eq!(not_sealed(client.list_page(&list).await), Some(NotSealed::Region));
+        let region = "eu-fra".to_owned();
+        let scan = api::ScanRecordsRequest { view: whole, region, ..Default::default() };
+        assert_eq!(not_sealed(client.scan(&scan).await), Some(NotSealed::Region));
+        let export = api::ExportSubjectRequest { subject: subject("eu-fra"), ..Default::default() };
+        assert_eq!(not_sealed(client.export_subject(export).await), Some(NotSealed::Region));
     }
 
     #[tokio::test]

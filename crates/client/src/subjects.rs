@@ -1,18 +1,10 @@
-//! Subjects as a whole: what is held of one, its export, erasure and blocks.
-
-use std::time::Duration;
+//! Subjects as a whole: what is held of one, its moves, erasure and blocks.
 
 use ledger::entry::Kind;
-use tokio::time::timeout;
-use tonic::{Code, Request, Streaming};
-use wire::v1::export_subject_response::Part;
 
 use crate::gateway::Gateway;
 use crate::receipt::{Proof, Written, check_move, check_subject};
 use crate::{Client, Error, api};
-
-/// Time in which the next part of an export must come.
-const PART_WAIT_MAX: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Asks what a region holds of a subject, without its records.
@@ -147,27 +139,6 @@ impl Client {
         self.attempts(request, self.question(), cancel).await.map(|(operation, _)| operation)
     }
 
-    /// Begins an export of a subject. What is refused is refused here, unless it is refused later on
-    /// the way: an export without [`ExportPart::End`] is not whole. Asked once.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn export_subject(
-        &self,
-        request: api::ExportSubjectRequest,
-    ) -> Result<Export, Error> {
-        self.reads_plain()?;
-        let bearer = self.bearer().await?;
-        let mut request = Request::new(request);
-        if let Some(bearer) = bearer {
-            request.metadata_mut().insert("authorization", bearer);
-        }
-        let mut to = self.own();
-        let begun = timeout(PART_WAIT_MAX, to.subjects.export(request)).await;
-        let parts = begun.map_err(|_| Error::TimedOut)??.into_inner();
-        Ok(Export { parts, records: 0, ended: false })
-    }
-
     /// Erases a subject in its domicile, or one collection of it, and checks the answer and its receipt.
     ///
     /// # Errors
@@ -254,50 +225,5 @@ impl Client {
             return Ok(Proof::DryRun);
         }
         Ok(check_subject(subject, "", receipt, false, kind, self.known(false))?)
-    }
-}
-
-/// A part of an export.
-#[expect(missing_debug_implementations, reason = "it holds a person's records")]
-pub enum ExportPart {
-    /// The first: what is held of the subject beside its records.
-    Subject(api::Subject),
-    /// A record, whole.
-    Record(api::Record),
-    /// The last: the export is whole, and had so many records.
-    End(u64),
-}
-
-/// An export on its way.
-#[expect(missing_debug_implementations, reason = "it holds a person's records")]
-pub struct Export {
-    parts: Streaming<api::ExportSubjectResponse>,
-    records: u64,
-    ended: bool,
-}
-
-impl Export {
-    /// The next part; none after the end.
-    ///
-    /// # Errors
-    /// [`Error`], also where the stream ends before the end, or lacks records: it is not whole then.
-    pub async fn next(&mut self) -> Result<Option<ExportPart>, Error> {
-        if self.ended {
-            return Ok(None);
-        }
-        let next = timeout(PART_WAIT_MAX, self.parts.message()).await;
-        let part = next.map_err(|_| Error::TimedOut)??.and_then(|next| next.part);
-        Ok(Some(match part {
-            Some(Part::Subject(subject)) => ExportPart::Subject(subject),
-            Some(Part::Record(record)) => {
-                self.records += 1;
-                ExportPart::Record(record)
-            }
-            Some(Part::End(end)) if u64::try_from(end.record_count) == Ok(self.records) => {
-                self.ended = true;
-                ExportPart::End(self.records)
-            }
-            Some(Part::End(_)) | None => return Err(Error::NotBailiwick(Code::Ok)),
-        }))
     }
 }

@@ -11,6 +11,12 @@ pub enum Call {
     Patch,
     /// A get: it has no body, and its answer is sealed.
     Get,
+    /// A list of bodies, in one region.
+    List,
+    /// A scan of bodies.
+    Scan,
+    /// The export of a subject: of all collections.
+    Export,
 }
 
 /// The names and conditions of one request. A gateway that changes one of them makes the body one that
@@ -34,6 +40,9 @@ pub struct Binding<'a> {
     pub if_version: Option<i64>,
     /// The etag on which it insists; empty: on none.
     pub etag: &'a str,
+    /// Of a list or scan: its filter, order, participant, that one's region, and purpose. Of an export: its
+    /// purpose. Of the get of a copy: the record's home. Of all else: none.
+    pub asks: &'a [&'a str],
 }
 
 impl Binding<'_> {
@@ -43,12 +52,17 @@ impl Binding<'_> {
             Call::Put => b"put",
             Call::Patch => b"patch",
             Call::Get => b"get",
+            Call::List => b"list",
+            Call::Scan => b"scan",
+            Call::Export => b"export",
         };
         let version = self.if_version.map_or([0xff; 8], i64::to_be_bytes);
-        let Self { tenant, subject, collection, key, request_id, etag, .. } = self;
+        let Self { tenant, subject, collection, key, request_id, etag, asks, .. } = self;
         let names = [tenant, subject, collection, key].map(|name| name.as_bytes());
         let [tenant, subject, collection, key] = names;
-        let all = [call, tenant, subject, collection, key, request_id, &version, etag.as_bytes()];
+        let first = [call, tenant, subject, collection, key, request_id, &version, etag.as_bytes()];
+        let all: Vec<&[u8]> =
+            first.into_iter().chain(asks.iter().map(|ask| ask.as_bytes())).collect();
         parts("bailiwick sealed body v1", &all)
     }
 }

@@ -6,7 +6,8 @@
 
 use ledger::note::{Signer, Verifier};
 use sealed::{
-    Binding, Call, CallerKey, CallerRecord, NotOpened, NoteInvalid, RegionKey, TransitKey, key_id,
+    AnswerPart, Binding, Call, CallerKey, CallerRecord, NotOpened, NoteInvalid, PageDigest,
+    RegionKey, TransitKey, key_id,
 };
 use serde_json::Value;
 
@@ -45,8 +46,13 @@ fn sealed_bodies_and_answers_are_those_of_another_program() {
         let call = match text(one, "call") {
             "put" => Call::Put,
             "patch" => Call::Patch,
-            _ => Call::Get,
+            "get" => Call::Get,
+            "list" => Call::List,
+            "scan" => Call::Scan,
+            _ => Call::Export,
         };
+        let asks = one["asks"].as_array().unwrap().iter().map(|ask| ask.as_str().unwrap());
+        let asks: Vec<&str> = asks.collect();
         let request_id = bytes(one, "request_id");
         let binding = Binding {
             call,
@@ -57,6 +63,7 @@ fn sealed_bodies_and_answers_are_those_of_another_program() {
             request_id: &request_id,
             if_version: one["if_version"].as_i64(),
             etag: text(one, "etag"),
+            asks: &asks,
         };
         let opened = key.open(&binding, &bytes(one, "sealed")).unwrap();
         assert_eq!(opened.body, bytes(one, "body"));
@@ -64,6 +71,65 @@ fn sealed_bodies_and_answers_are_those_of_another_program() {
         let (etag, nonce) = (text(one, "answer_etag"), array(one, "answer_nonce"));
         let answer = opened.answer.seal(nonce, version, etag, &bytes(one, "answer_body"));
         assert_eq!(answer, bytes(one, "answer"));
+    }
+}
+
+/// The parts of the answer to the export, which is the last of the requests.
+#[test]
+fn parts_of_answers_are_those_of_another_program_and_open_in_their_place_alone() {
+    let all = vectors();
+    let asked = list(&all, "sealed").last().unwrap();
+    assert_eq!(text(asked, "call"), "export");
+    let binding = Binding {
+        call: Call::Export,
+        tenant: text(asked, "tenant"),
+        subject: text(asked, "subject"),
+        collection: "",
+        key: "",
+        request_id: &[],
+        if_version: None,
+        etag: "",
+        asks: &[asked["asks"][0].as_str().unwrap()],
+    };
+    let secret = region_key(&all).open(&binding, &bytes(asked, "sealed")).unwrap().answer;
+    let parts = list(&all, "parts");
+    let with = |one: &Value, each: &mut dyn FnMut(AnswerPart<'_>)| match text(one, "kind") {
+        "record" => each(AnswerPart::Record {
+            subject: text(one, "subject"),
+            collection: text(one, "collection"),
+            key: text(one, "key"),
+            version: one["version"].as_i64().unwrap(),
+            etag: text(one, "etag"),
+            attachment_bytes: one["attachment_bytes"].as_i64().unwrap(),
+        }),
+        "collections" => {
+            let names = one["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+            each(AnswerPart::Collections(&names.collect::<Vec<&str>>()));
+        }
+        _ => {
+            let mut records = PageDigest::default();
+            for sealed in one["records"].as_array().unwrap() {
+                records.add(&hex::decode(sealed.as_str().unwrap()).unwrap());
+            }
+            each(AnswerPart::Page {
+                collection: text(one, "collection"),
+                from: &bytes(one, "from"),
+                next: &bytes(one, "next"),
+                records: &records.finish(),
+            });
+        }
+    };
+    for (n, one) in parts.iter().enumerate() {
+        let (nonce, body, answer) = (array(one, "nonce"), bytes(one, "body"), bytes(one, "answer"));
+        with(one, &mut |part| {
+            assert_eq!(secret.seal_part(nonce, &part, &body), answer);
+            for (m, other) in parts.iter().enumerate() {
+                let opened = secret.open_part(&part, &bytes(other, "answer"));
+                assert_eq!(opened, if n == m { Ok(body.clone()) } else { Err(NotOpened) });
+            }
+            // Not as the answer to a get, either.
+            assert_eq!(secret.open(3, "etag-3", &answer), Err(NotOpened));
+        });
     }
 }
 
@@ -112,6 +178,7 @@ fn a_body_opens_for_its_own_request_alone() {
         request_id: &[1; 16],
         if_version: None,
         etag: "",
+        asks: &[],
     };
     let (sealed, secret) = key.public().seal(&binding, b"a marker").unwrap();
     assert_eq!(sealed.len(), b"a marker".len() + sealed::SEALED_OVERHEAD_BYTES);
@@ -129,6 +196,10 @@ fn a_body_opens_for_its_own_request_alone() {
         Binding { request_id: &[2; 16], ..binding },
         Binding { if_version: Some(0), ..binding },
         Binding { etag: "1", ..binding },
+        Binding { asks: &[""], ..binding },
+        Binding { call: Call::List, ..binding },
+        Binding { call: Call::Scan, ..binding },
+        Binding { call: Call::Export, ..binding },
     ];
     for other in others {
         assert_eq!(key.open(&other, &sealed).err(), Some(NotOpened));

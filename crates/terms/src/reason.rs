@@ -242,7 +242,7 @@ reasons! {
 
     // --- sealed transit
     /// The map wants bodies of the collection sealed to their region, and this call would bring or answer one that a gateway can read.
-    TransitNotSealed "TRANSIT_NOT_SEALED" FailedPrecondition No "seal the body to the region's transit key (Transit.GetKey), or ask a sealed question with Get or BatchGet; the SDKs do both";
+    TransitNotSealed "TRANSIT_NOT_SEALED" FailedPrecondition No "seal bodies to the region's transit key (Transit.GetKey), and ask sealed questions: a client of the Rust or Python SDK that knows the region's identity key does both, and so do the commands that take `--transit-identity`";
     /// The body is sealed to a key that the region does not have, or no longer opens.
     TransitKeyUnknown "TRANSIT_KEY_UNKNOWN" FailedPrecondition No "fetch the region's transit key again (Transit.GetKey), then seal the body to it";
     /// A sealed body does not open: it was changed on its way, or is sealed for another region, tenant, record or request.

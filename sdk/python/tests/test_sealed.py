@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bailiwick import CallerKey, CallerKeys, NotOpened, NotSealed, Unproven
 from bailiwick._sealed_calls import SealedCalls
-from bailiwick._sealing import Bodies, Tries
+from bailiwick._sealing import Bodies, Tries, regions_of
 from bailiwick.errors import Refused
-from bailiwick.sealed import Binding, TransitKey
+from bailiwick.sealed import Binding, TransitKey, listed
 from bailiwick.v1 import records_pb2, transit_pb2
 
 VECTORS = json.loads(
@@ -35,6 +35,7 @@ class Formats(unittest.TestCase):
             binding = Binding(
                 one["call"], one["tenant"], one["subject"], one["collection"], one["key"],
                 bytes.fromhex(one["request_id"]), one["if_version"], one["etag"],
+                tuple(one["asks"]),
             )
             ephemeral = X25519PrivateKey.from_private_bytes(bytes.fromhex(one["ephemeral"]))
             sealed, secret = key.seal(binding, bytes.fromhex(one["body"]), ephemeral)
@@ -51,6 +52,28 @@ class Formats(unittest.TestCase):
             for version, tag, body in wrong:
                 with self.assertRaises(NotOpened):
                     secret.open(version, tag, body)
+
+    def test_records_of_an_answer(self):
+        asked = VECTORS["sealed"][-1]
+        binding = Binding(
+            asked["call"], asked["tenant"], asked["subject"], "", "", asks=tuple(asked["asks"])
+        )
+        ephemeral = X25519PrivateKey.from_private_bytes(bytes.fromhex(asked["ephemeral"]))
+        _, secret = region_key().seal(binding, b"", ephemeral)
+        records = [one for one in VECTORS["parts"] if one["kind"] == "record"]
+        self.assertEqual(len(records), 2)
+        for one in records:
+            names = (
+                one["subject"], one["collection"], one["key"], one["version"], one["etag"],
+                one["attachment_bytes"],
+            )
+            answer = bytes.fromhex(one["answer"])
+            self.assertEqual(secret.open_bound(listed(*names), answer).hex(), one["body"])
+            for at in range(len(names)):
+                other = list(names)
+                other[at] = other[at] + 1 if isinstance(other[at], int) else other[at] + "x"
+                with self.assertRaises(NotOpened):
+                    secret.open_bound(listed(*other), answer)
 
     def test_notes(self):
         note, identity, region = VECTORS["note"], VECTORS["identity"], VECTORS["region"]
@@ -118,13 +141,45 @@ class Messages(unittest.TestCase):
         bodies = Bodies("sample", [VECTORS["identity"]], None)
         with self.assertRaises(NotSealed):
             bodies.known("eu-fra")
-        with self.assertRaises(NotSealed):
-            bodies.refuse_plain(reads=True)
         own = Bodies(None, [], CallerKeys(CallerKey("1", bytes(32))))
-        own.refuse_plain(reads=True)
-        with self.assertRaises(NotSealed):
-            own.refuse_plain()
+        for refuses in (bodies, own):
+            with self.assertRaises(NotSealed):
+                refuses.refuse_plain()
         Bodies(None, [], None).refuse_plain()
+
+    def test_a_list_has_a_question_for_each_region_and_believes_no_other_answer(self):
+        bodies = Bodies("sample", [VECTORS["identity"]], None)
+        whole = records_pb2.RECORD_VIEW_WHOLE
+        asked = records_pb2.ListRecordsRequest(
+            collection="profiles", regions=["ru-msk", "ru-msk"], view=whole
+        )
+        self.assertEqual(regions_of(asked), ["ru-msk"])
+        sent, secrets = bodies.seal_many(asked, [region_key()])
+        self.assertEqual([one.region for one in sent.sealed_questions], ["ru-msk"])
+        self.assertEqual(len(sent.sealed_questions[0].question), 48)
+        self.assertFalse(asked.sealed_questions)
+        subject = records_pb2.SubjectRef(id="p-1", domicile="ru-msk")
+        foreign = records_pb2.SubjectRef(id="p-1", domicile="eu-fra")
+        for answer in (
+            records_pb2.Record(subject=subject, body=b"plain"),
+            records_pb2.Record(subject=subject, body=b"x" * 60, sealed=True),
+            records_pb2.Record(subject=foreign, body=b"plain"),
+            records_pb2.Record(subject=foreign, body=b"x" * 60, sealed=True),
+        ):
+            with self.assertRaises(NotOpened):
+                bodies.opened_of_many(answer, secrets)
+        # Names carry no body, and a client that does not seal takes nothing sealed.
+        names = records_pb2.ListRecordsRequest(collection="profiles", regions=["ru-msk"])
+        self.assertEqual(regions_of(names), [])
+        self.assertEqual(bodies.seal_many(names, []), (names, None))
+        plain = records_pb2.Record(subject=subject, body=b"plain")
+        self.assertIs(Bodies(None, [], None).opened_of_many(plain, None), plain)
+        with self.assertRaises(NotOpened):
+            bodies.opened_of_many(records_pb2.Record(subject=subject, sealed=True), None)
+        scan = records_pb2.ScanRecordsRequest(collection="profiles", region="ru-msk", view=whole)
+        self.assertEqual(regions_of(scan), ["ru-msk"])
+        sent, _ = bodies.seal_many(scan, [region_key()])
+        self.assertEqual(sent.sealed_question.region, "ru-msk")
 
     def test_a_clock_that_is_ahead_does_not_fetch_the_key_for_each_call(self):
         bodies = Bodies("sample", [VECTORS["identity"]], None)

@@ -5,7 +5,7 @@ use client::{Client, Error, api};
 use serde_json::{Map, Value, json};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 
-use crate::arguments::{GATEWAY, access, connect};
+use crate::arguments::{GATEWAY, access, connect, sealing};
 use crate::commands::record::{attribute, participant, show};
 use crate::error::{Exit, Failure};
 use crate::terminal::{Output, say, warn};
@@ -78,6 +78,8 @@ pub(super) struct ListOptions {
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(i32).range(1..=1000))]
     page_size: i32,
+    #[command(flatten)]
+    sealing: sealing::Options,
 }
 
 #[derive(Debug, Args)]
@@ -111,9 +113,13 @@ impl ListOptions {
             page_token: String::new(),
             purpose: choice.purpose.clone(),
             participant: choice.participant(),
+            sealed_questions: Vec::new(),
         };
         let failed = |error: Error| choice.failed(&error);
-        let mut records = choice.client().await?.map_err(failed)?.list(request);
+        let access = self.sealing.access(choice.access.read().await?);
+        let client = connect(&choice.gateway, access, choice.deadline_ms).await;
+        let client = client.and_then(|client| self.sealing.client(client));
+        let mut records = client.map_err(failed)?.list(request);
         let mut output = Output::new();
         while let Some(page) = records.next_page().await.map_err(failed)? {
             for record in &page {

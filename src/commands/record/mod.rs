@@ -20,7 +20,7 @@ use prost_types::Timestamp;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
-use crate::arguments::{GATEWAY, access, connect, to_api};
+use crate::arguments::{GATEWAY, access, connect, sealing, to_api};
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::serve;
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Store a record, or a new version of it
-    Put(PutOptions),
+    Put(Box<PutOptions>),
     /// Read the newest version of a record
     Get(GetOptions),
     /// Set when a record expires, or that it does not
@@ -124,6 +124,8 @@ struct PutOptions {
     ingresses: Vec<Ingress>,
     #[command(flatten)]
     expiry: Expiry,
+    #[command(flatten)]
+    sealing: sealing::Options,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +169,8 @@ struct GetOptions {
     /// Read the copy that this region has, instead of the record at its domicile
     #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
     copy_in: String,
+    #[command(flatten)]
+    sealing: sealing::Options,
 }
 
 #[derive(Debug, Args)]
@@ -235,7 +239,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     show::put(common.json, &answer, options)
                 })
             }
-            Command::Get(options) => match common.client(Vec::new()).await? {
+            Command::Get(options) => match common.sealing(Vec::new(), &options.sealing).await? {
                 Ok(client) => {
                     let answer = client.get(&options.request()).await;
                     answer.map(|record| show::record(common.json, &record))
@@ -302,6 +306,17 @@ impl Common {
         Ok(connect(&self.gateway, access, self.deadline_ms).await)
     }
 
+    /// The same, whose bodies are sealed if that was asked for.
+    async fn sealing(
+        &self,
+        ingresses: Vec<Ingress>,
+        sealing: &sealing::Options,
+    ) -> Result<Result<Client, Error>, Failure> {
+        let access = Access { ingresses, ..sealing.access(self.access.read().await?) };
+        let client = connect(&self.gateway, access, self.deadline_ms).await;
+        Ok(client.and_then(|client| sealing.client(client)))
+    }
+
     pub(super) fn subject(&self) -> Option<api::SubjectRef> {
         Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
     }
@@ -309,7 +324,7 @@ impl Common {
 
 impl GetOptions {
     fn request(&self) -> api::GetRecordRequest {
-        let Self { common, purpose, copy_in } = self;
+        let Self { common, purpose, copy_in, .. } = self;
         api::GetRecordRequest {
             subject: common.subject(),
             collection: common.collection.clone(),
@@ -348,7 +363,7 @@ impl PutOptions {
         &self,
         request: &api::PutRecordRequest,
     ) -> Result<Result<Written<api::PutRecordResponse>, Error>, Failure> {
-        let client = self.common.client(self.ingresses.clone()).await?;
+        let client = self.common.sealing(self.ingresses.clone(), &self.sealing).await?;
         Ok(match client.map(|client| self.write.client(client)) {
             Ok(client) if self.ingresses.is_empty() => client.put(request).await,
             Ok(client) => client.put_resolved(request).await,

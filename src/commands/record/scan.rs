@@ -6,7 +6,7 @@ use clap::Args;
 use client::{Client, Error, Settings, api};
 use terms::limits::DEADLINE_MS_DEFAULT;
 
-use crate::arguments::{GATEWAY, access};
+use crate::arguments::{GATEWAY, access, sealing};
 use crate::commands::record::list::{Filter, View, line};
 use crate::commands::record::show;
 use crate::error::{Exit, Failure};
@@ -37,6 +37,8 @@ pub(super) struct ScanOptions {
     /// Print JSON: one object on each line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    sealing: sealing::Options,
 }
 
 impl ScanOptions {
@@ -48,6 +50,7 @@ impl ScanOptions {
             purpose: self.purpose.clone(),
             filter: self.filter.0.clone(),
             view: self.view.to_api().into(),
+            sealed_question: None,
         };
         let failed = |error: Error| {
             let text = show::error(self.json, &self.gateway, &error);
@@ -55,8 +58,9 @@ impl ScanOptions {
         };
         let deadline = Duration::from_millis(DEADLINE_MS_DEFAULT);
         let settings = Settings { deadline, ..Settings::DEFAULT };
-        let access = self.access.read().await?;
+        let access = self.sealing.access(self.access.read().await?);
         let client = Client::connect_with(&self.gateway, settings, access).await;
+        let client = client.and_then(|client| self.sealing.client(client));
         let mut scan = client.map_err(failed)?.scan(&request).await.map_err(failed)?;
         let mut output = Output::new();
         while let Some(record) = scan.next().await.map_err(failed)? {

@@ -120,6 +120,7 @@ impl List {
                 purpose: self.reason.clone(),
                 filter: String::new(),
                 view: api::RecordView::Names.into(),
+                sealed_question: None,
             };
             let scan = client.scan(&request).await;
             let mut scan = scan.map_err(|error| self.failed(&error))?;

@@ -18,7 +18,7 @@ use terms::RequestId;
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use tokio::fs::File;
 
-use crate::arguments::{GATEWAY, access, connect};
+use crate::arguments::{GATEWAY, access, connect, sealing};
 use crate::commands::record::show as answers;
 use crate::commands::record::time;
 use crate::commands::subject::folder::Folder;
@@ -121,6 +121,8 @@ struct ExportOptions {
     /// Why, for the placement log; it must name no person
     #[arg(long, value_name = "TEXT", default_value = REASON)]
     purpose: String,
+    #[command(flatten)]
+    sealing: sealing::Options,
 }
 
 #[derive(Debug, Args)]
@@ -251,11 +253,14 @@ impl ExportOptions {
     async fn run(&self) -> Result<(), Failure> {
         let failed = |error: Error| self.common.failed(&error);
         let (subject, purpose) = (self.common.subject(), self.purpose.clone());
-        let request = api::ExportSubjectRequest { subject, purpose };
+        let request = api::ExportSubjectRequest { subject, purpose, ..Default::default() };
         // A folder that is there is refused before anything is asked for, and logged.
         let mut folder = Folder::begin(&self.out)?;
-        let client = self.common.client().await?;
-        let mut export = client.export_subject(request).await.map_err(failed)?;
+        let Common { gateway, access, deadline_ms, .. } = &self.common;
+        let access = self.sealing.access(access.read().await?);
+        let client = connect(gateway, access, *deadline_ms).await.map_err(failed)?;
+        let sealing = self.sealing.client(client.clone()).map_err(failed)?;
+        let mut export = sealing.export_subject(request).await.map_err(failed)?;
         while let Some(part) = export.next().await.map_err(failed)? {
             match part {
                 ExportPart::Subject(subject) => folder.subject(subject)?,
@@ -271,7 +276,8 @@ impl ExportOptions {
         show::exported(self.common.json, &self.out, records)
     }
 
-    /// Fills the file of an attachment, in the version that the export has.
+    /// Fills the file of an attachment, in the version that the export has. It comes plain, and where the map
+    /// wants bodies sealed, not at all: then the folder is not written.
     async fn attachment(
         &self,
         client: &Client,

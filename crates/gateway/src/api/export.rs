@@ -16,6 +16,7 @@ use wire::v1;
 use wire::v1::export_subject_response::Part;
 
 use crate::api::context::{Call, CallContext};
+use crate::api::get_request::SealedQuestion;
 use crate::api::held;
 use crate::api::list;
 use crate::api::pinned_map::PinnedMap;
@@ -28,12 +29,14 @@ struct Export {
     call: Call,
     pinned: PinnedMap,
     about: About,
+    /// What bodies are answered sealed to. None: they are plain.
+    question: Option<SealedQuestion>,
     /// Collections whose records are still to come; the first has begun.
     collections: VecDeque<String>,
     /// Where the first of them goes on.
     cursor: Bytes,
     /// What has been read and not given yet.
-    ready: VecDeque<Part>,
+    ready: VecDeque<v1::ExportSubjectResponse>,
     records: i64,
     ended: bool,
 }
@@ -47,43 +50,60 @@ pub(crate) async fn export(
 {
     let pinned = ctx.pin();
     let begun = begin(&call, &pinned, request).await;
-    let (about, subject) = match begun {
+    let Begun { about, question, subject, seal } = match begun {
         Ok(begun) => begun,
         Err(rejection) => return Err(call.refuse(&rejection)),
     };
     let collections = subject.collections.iter().map(|it| it.collection.clone()).collect();
+    let part = Some(Part::Subject(subject));
     let export = Export {
         call,
         pinned,
         about,
+        question,
         collections,
         cursor: Bytes::new(),
-        ready: VecDeque::from([Part::Subject(subject)]),
+        ready: VecDeque::from([v1::ExportSubjectResponse { part, seal }]),
         records: 0,
         ended: false,
     };
     Ok(stream::unfold(export, Export::next))
 }
 
+/// An export of which the shard has told what it will have.
+struct Begun {
+    about: About,
+    question: Option<SealedQuestion>,
+    subject: v1::Subject,
+    /// Of a sealed export; empty otherwise.
+    seal: Bytes,
+}
+
 async fn begin(
     call: &Call,
     pinned: &PinnedMap,
     request: v1::ExportSubjectRequest,
-) -> Result<(About, v1::Subject), Rejection> {
+) -> Result<Begun, Rejection> {
     let reader = pinned.reader(&call.admitted.acting.caller);
     let about = reader.about(request.subject, request.purpose)?;
     if about.purpose.trim().is_empty() {
         return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
     }
+    let field = "sealed_question";
+    let question = request.sealed_question;
+    let question = question.map(|it| SealedQuestion::of_region(it, &about.of.region, field));
+    let question = question.transpose()?;
     call.admitted.permit.has_room()?;
-    let subject = held::ask(call, pinned, &about, true).await?;
-    // An export is whole or refused, and has no sealed bodies. The shard has asked the same before it
-    // wrote the entry; its map may be older than this one.
-    for held in &subject.collections {
-        let name = Collection::parse(&held.collection).map_err(|_| Reason::Internal)?;
-        pinned.routing.map().admit_plain(&name, "subject")?;
+    let (subject, seal) = held::ask(call, pinned, &about, true, question.as_ref()).await?;
+    if question.is_none() {
+        // An export is whole or refused. The shard has asked the same before it wrote the entry; its map
+        // may be older than this one.
+        for held in &subject.collections {
+            let name = Collection::parse(&held.collection).map_err(|_| Reason::Internal)?;
+            pinned.routing.map().admit_plain(&name, field)?;
+        }
     }
-    Ok((about, subject))
+    Ok(Begun { about, question, subject, seal })
 }
 
 impl Export {
@@ -99,18 +119,18 @@ impl Export {
                 return Some((Err(status), self));
             }
         }
-        let part = self.ready.pop_front();
-        if matches!(part, Some(Part::End(_))) {
+        let next = self.ready.pop_front().unwrap_or_default();
+        if matches!(next.part, Some(Part::End(_))) {
             self.ended = true;
             self.call.done();
         }
-        Some((Ok(v1::ExportSubjectResponse { part }), self))
+        Some((Ok(next), self))
     }
 
     /// Reads the next page, or the end.
     async fn read(&mut self) -> Result<(), Rejection> {
         let Some(collection) = self.collections.front().cloned() else {
-            self.ready.push_back(Part::End(v1::ExportEnd { record_count: self.records }));
+            self.add(Part::End(v1::ExportEnd { record_count: self.records }), Bytes::new());
             return Ok(());
         };
         self.call.still_identified()?;
@@ -127,14 +147,22 @@ impl Export {
             bytes += record.body.len() + record.attributes.len();
             self.records += 1;
             let record = self.record(&collection, record)?;
-            self.ready.push_back(Part::Record(record));
+            self.add(Part::Record(record), Bytes::new());
+        }
+        if self.question.is_some() {
+            self.add(Part::Page(v1::ExportPage { next: self.cursor.clone() }), listed.seal);
         }
         self.call.admitted.permit.hold(bytes)
+    }
+
+    fn add(&mut self, part: Part, seal: Bytes) {
+        self.ready.push_back(v1::ExportSubjectResponse { part: Some(part), seal });
     }
 
     async fn page(&self, collection: &str) -> Result<proto::Listed, Rejection> {
         let Self { call, pinned, about, .. } = self;
         let of = &about.of;
+        let (sealed_key, sealed_question) = list::sealed(self.question.as_ref());
         let op = Op::List(proto::List {
             collection: collection.to_owned(),
             subject: of.subject.expose().to_owned(),
@@ -143,6 +171,9 @@ impl Export {
             bytes_max: u32::try_from(LIST_PAGE_BYTES_MAX).unwrap_or(u32::MAX),
             cursor: self.cursor.clone(),
             purpose: about.purpose.clone(),
+            export: self.question.is_some(),
+            sealed_key,
+            sealed_question,
             ..Default::default()
         });
         let tenant = &call.admitted.acting.caller.tenant;

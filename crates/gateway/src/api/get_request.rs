@@ -23,6 +23,34 @@ pub(crate) struct SealedQuestion {
     pub(crate) sealed: Bytes,
 }
 
+impl SealedQuestion {
+    fn read(key: String, sealed: Bytes, field: &'static str) -> Result<Self, Rejection> {
+        fits_key(&key)?;
+        if sealed.len() != limits::SEALED_OVERHEAD_BYTES {
+            let fault = Rejection::new(Reason::FieldInvalid).field(field);
+            return Err(fault.problem("is not a sealed body without content"));
+        }
+        Ok(Self { key, sealed })
+    }
+
+    /// The question for the bodies of many records in that region.
+    pub(crate) fn of_region(
+        question: v1::SealedQuestion,
+        region: &RegionId,
+        field: &'static str,
+    ) -> Result<Self, Rejection> {
+        let v1::SealedQuestion { region: of, key, question } = question;
+        if of != region.as_str() {
+            let fault = Rejection::new(Reason::FieldInvalid).field(field);
+            return Err(fault.problem("is of another region than the request"));
+        }
+        if key.is_empty() {
+            return Err(Rejection::new(Reason::FieldMissing).field(field));
+        }
+        Self::read(key, question, field)
+    }
+}
+
 impl RequestReader<'_> {
     /// Reads a get.
     pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
@@ -55,14 +83,7 @@ impl RequestReader<'_> {
         let question = match (id.is_empty(), sealed.is_empty()) {
             (true, true) => None,
             (true, false) => return Err(Rejection::new(Reason::FieldMissing).field("sealed_key")),
-            (false, _) => {
-                fits_key(&id)?;
-                if sealed.len() != limits::SEALED_OVERHEAD_BYTES {
-                    let fault = Rejection::new(Reason::FieldInvalid).field("sealed_question");
-                    return Err(fault.problem("is not a sealed body without content"));
-                }
-                Some(SealedQuestion { key: id, sealed })
-            }
+            (false, _) => Some(SealedQuestion::read(id, sealed, "sealed_question")?),
         };
         Ok(Get { target, question, purpose, copy_in })
     }

@@ -1,11 +1,14 @@
 //! What a region holds of a subject, from the shard's answer to the caller's.
 
 use atlas::{Findings, Reads};
+use bytes::Bytes;
 use terms::{Collection, Reason, Rejection};
 use wire::session::{self as proto, call::Op, reply::Outcome};
 use wire::v1;
 
 use crate::api::context::{Call, CallContext};
+use crate::api::get_request::SealedQuestion;
+use crate::api::list::sealed;
 use crate::api::pinned_map::PinnedMap;
 use crate::api::response;
 use crate::api::subject_request::About;
@@ -20,30 +23,35 @@ pub(crate) async fn get(
     let pinned = ctx.pin();
     let reader = pinned.reader(&call.admitted.acting.caller);
     let about = reader.about(request.subject, request.purpose)?;
-    ask(call, &pinned, &about, false).await
+    ask(call, &pinned, &about, false, None).await.map(|(subject, _)| subject)
 }
 
-/// Asks the shard of a subject, for an export or not.
+/// Asks the shard of a subject, for an export or not. Gives the seal of a sealed export, too.
 pub(super) async fn ask(
     call: &Call,
     pinned: &PinnedMap,
     about: &About,
     export: bool,
-) -> Result<v1::Subject, Rejection> {
+    question: Option<&SealedQuestion>,
+) -> Result<(v1::Subject, Bytes), Rejection> {
     let of = &about.of;
     let tenant = &call.admitted.acting.caller.tenant;
     let route = pinned.routing.domicile(&of.region, tenant, &of.subject)?;
+    let (sealed_key, sealed_question) = sealed(question);
     let op = Op::Person(proto::Person {
         subject: of.subject.expose().to_owned(),
         export,
         purpose: about.purpose.clone(),
+        sealed_key,
+        sealed_question,
     });
     let deadline = call.deadline.of_call();
     let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let Outcome::Held(held) = route.send(sent).await?.outcome else {
         return Err(Reason::Internal.into());
     };
-    to_api(pinned, about, held)
+    let seal = held.seal.clone();
+    Ok((to_api(pinned, about, held)?, seal))
 }
 
 fn to_api(

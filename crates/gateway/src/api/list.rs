@@ -13,6 +13,7 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::context::{Call, CallContext};
+use crate::api::get_request::SealedQuestion;
 use crate::api::list_merge::{Answer, merge};
 use crate::api::list_request::Choice;
 use crate::api::page_token::{self, Place, ShardPlace};
@@ -49,7 +50,7 @@ pub(crate) async fn list(
     let active = asked.iter().filter(|shard| shard.place != Place::Lost).count().max(1);
     let share = u32::try_from(list.page_size.div_ceil(active)).unwrap_or(u32::MAX);
     let bytes = u32::try_from(LIST_PAGE_BYTES_MAX / active).unwrap_or(u32::MAX);
-    let op = |from: &Bytes| {
+    let op = |region: &RegionId, from: &Bytes| {
         Op::List(proto::List {
             order_by: list.order_by.clone(),
             view: list.view.into(),
@@ -57,7 +58,7 @@ pub(crate) async fn list(
             bytes_max: bytes,
             cursor: from.clone(),
             cursor_each: active > 1,
-            ..list.choice.to_wire()
+            ..list.choice.to_wire(list.questions.get(region))
         })
     };
     let mut answers = ask(call, &list.choice, asked, op).await?;
@@ -90,7 +91,8 @@ pub(crate) async fn count(
     let pinned = ctx.pin();
     let choice = pinned.reader(caller).count(request)?;
     let asked = shards(&pinned, caller, &choice, None)?;
-    let op = |_: &Bytes| Op::List(proto::List { count: true, ..choice.to_wire() });
+    let op =
+        |_: &RegionId, _: &Bytes| Op::List(proto::List { count: true, ..choice.to_wire(None) });
     let answers = ask(call, &choice, asked, op).await?;
     Ok(v1::CountRecordsResponse {
         count: sum(&answers, |listed| listed.count),
@@ -101,7 +103,9 @@ pub(crate) async fn count(
 }
 
 impl Choice {
-    pub(crate) fn to_wire(&self) -> proto::List {
+    /// For a region to whose key that question is sealed.
+    pub(crate) fn to_wire(&self, question: Option<&SealedQuestion>) -> proto::List {
+        let (sealed_key, sealed_question) = sealed(question);
         let participant = self.participant.as_ref();
         let region = participant.and_then(|one| one.region.as_ref());
         proto::List {
@@ -111,9 +115,16 @@ impl Choice {
             purpose: self.purpose.clone(),
             participant: participant.map_or_else(String::new, |one| one.id.expose().to_owned()),
             participant_region: region.map_or_else(String::new, |name| name.as_str().to_owned()),
+            sealed_key,
+            sealed_question,
             ..Default::default()
         }
     }
+}
+
+/// The id of the key, and what is sealed to it; empty: there is no question.
+pub(crate) fn sealed(question: Option<&SealedQuestion>) -> (String, Bytes) {
+    question.map(|of| (of.key.clone(), of.sealed.clone())).unwrap_or_default()
 }
 
 /// The shards of the choice that are not done, by region and name.
@@ -160,7 +171,7 @@ async fn ask(
     call: &Call,
     choice: &Choice,
     asked: Vec<Asked<'_>>,
-    op: impl Fn(&Bytes) -> Op,
+    op: impl Fn(&RegionId, &Bytes) -> Op,
 ) -> Result<Vec<Answer>, Rejection> {
     let several = choice.regions.len() > 1;
     let until = call.deadline.of_call();
@@ -170,7 +181,7 @@ async fn ask(
             Place::From(from) => Some(from.clone()),
             Place::Lost => None,
         };
-        let sent = from.map(|from| op(&from));
+        let sent = from.map(|from| op(&region, &from));
         async move {
             let outcome = match (sent, route) {
                 (Some(op), Some(route)) => send(call, route, until, op).await.map(Some),
@@ -272,7 +283,7 @@ pub(crate) fn record_of(
         attributes: attributes::to_api(&record.attributes)?,
         attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
         participants: participants::to_api(&record.participants)?,
-        sealed: false,
+        sealed: record.sealed,
         copy: None,
     })
 }

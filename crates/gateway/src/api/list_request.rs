@@ -1,13 +1,19 @@
 //! From requests for lists and counts to typed values.
 
+use std::collections::BTreeMap;
+
 use atlas::{Filter, OrderBy};
 use terms::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX, LIST_REGIONS_MAX};
 use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId};
 use wire::v1;
 
+use crate::api::get_request::SealedQuestion;
 use crate::api::page_token::{self, ShardPlace};
 use crate::api::participants::Wanted;
 use crate::api::request::{RequestReader, stated};
+
+/// The field of a list with its sealed questions.
+const SEALED_QUESTIONS: &str = "sealed_questions";
 
 /// Which records are asked for.
 pub(crate) struct Choice {
@@ -32,7 +38,12 @@ pub(crate) struct List {
     pub(crate) page_size: usize,
     /// None: the first page.
     pub(crate) places: Option<Vec<ShardPlace>>,
+    /// What the bodies of each region are answered sealed to; empty: they are plain, or there are none.
+    pub(crate) questions: Questions,
 }
+
+/// Sealed questions, by region.
+pub(crate) type Questions = BTreeMap<RegionId, SealedQuestion>;
 
 /// The parts of a request that say which records.
 struct Sent {
@@ -54,7 +65,7 @@ impl RequestReader<'_> {
         let rules = self.map.collection(&choice.collection).ok_or(Reason::CollectionUnknown)?;
         let order = OrderBy::parse(&order_by, rules)?;
         let view = record_view(request.view)?;
-        self.admit_view(&choice.collection, view)?;
+        let questions = self.questions(&choice, view, request.sealed_questions)?;
         let page_size = match usize::try_from(request.page_size) {
             Ok(0) => LIST_PAGE_DEFAULT,
             Ok(size) => size.min(LIST_PAGE_MAX),
@@ -65,7 +76,7 @@ impl RequestReader<'_> {
         };
         let token = Some(request.page_token).filter(|token| !token.is_empty());
         let places = token.map(|token| page_token::decode(&token, &choice.regions)).transpose()?;
-        Ok(List { choice, order_by, order, view, page_size, places })
+        Ok(List { choice, order_by, order, view, page_size, places, questions })
     }
 
     /// Reads the request for a count.
@@ -90,12 +101,13 @@ impl RequestReader<'_> {
         Ok((choice, places.transpose().map_err(|fault| fault.field("cursor"))?))
     }
 
-    /// Reads the request for a scan: which records, and how much of each.
+    /// Reads the request for a scan: which records, how much of each, and to what bodies are sealed.
     pub(crate) fn scan(
         self,
         request: v1::ScanRecordsRequest,
-    ) -> Result<(Choice, v1::RecordView), Rejection> {
-        let v1::ScanRecordsRequest { collection, region, purpose, filter, view } = request;
+    ) -> Result<(Choice, v1::RecordView, Questions), Rejection> {
+        let v1::ScanRecordsRequest { collection, region, purpose, filter, .. } = request;
+        let (view, question) = (request.view, request.sealed_question);
         let regions = Some(region).filter(|region| !region.is_empty()).into_iter().collect();
         let (subject, participant) = (None, None);
         let sent = Sent { collection, subject, regions, participant, filter, purpose };
@@ -104,18 +116,49 @@ impl RequestReader<'_> {
             return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
         }
         let view = record_view(view)?;
-        self.admit_view(&choice.collection, view)?;
-        Ok((choice, view))
+        let questions = self.questions(&choice, view, question.into_iter().collect());
+        let questions = questions.map_err(|fault| match fault.field.as_deref() {
+            Some(SEALED_QUESTIONS) => fault.field("sealed_question"),
+            Some(_) | None => fault,
+        });
+        Ok((choice, view, questions?))
     }
 
-    /// A list has no sealed bodies.
-    fn admit_view(self, collection: &Collection, view: v1::RecordView) -> Result<(), Rejection> {
+    /// The sealed questions of a call, one for each of its regions; or none, where plain bodies may be answered.
+    fn questions(
+        self,
+        choice: &Choice,
+        view: v1::RecordView,
+        sent: Vec<v1::SealedQuestion>,
+    ) -> Result<Questions, Rejection> {
+        let invalid = |problem: &'static str| {
+            Err(Rejection::new(Reason::FieldInvalid).field(SEALED_QUESTIONS).problem(problem))
+        };
         match view {
-            v1::RecordView::Whole => self.map.admit_plain(collection, "view"),
+            v1::RecordView::Whole if sent.is_empty() => {
+                self.map.admit_plain(&choice.collection, SEALED_QUESTIONS)?;
+            }
+            v1::RecordView::Whole => {}
             v1::RecordView::Unspecified | v1::RecordView::Names | v1::RecordView::Attributes => {
-                Ok(())
+                return if sent.is_empty() {
+                    Ok(Questions::new())
+                } else {
+                    invalid("is of a call that answers no bodies")
+                };
             }
         }
+        let several = sent.len();
+        let mut questions = Questions::new();
+        for question in sent {
+            let of = choice.regions.iter().find(|region| region.as_str() == question.region);
+            let Some(region) = of else { return invalid("has a region that is not asked") };
+            let question = SealedQuestion::of_region(question, region, SEALED_QUESTIONS)?;
+            questions.insert(region.clone(), question);
+        }
+        if several > 0 && (questions.len() != several || several != choice.regions.len()) {
+            return invalid("has not exactly one for each region");
+        }
+        Ok(questions)
     }
 
     fn choice(self, sent: Sent) -> Result<Choice, Rejection> {

@@ -17,7 +17,7 @@ use wire::v1;
 
 use crate::api::context::{Call, CallContext};
 use crate::api::list::{Asked, send, shards, to_api};
-use crate::api::list_request::Choice;
+use crate::api::list_request::{Choice, Questions};
 
 /// Time for one page of a shard.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -28,6 +28,8 @@ struct Scan {
     call: Call,
     choice: Choice,
     view: v1::RecordView,
+    /// What bodies are answered sealed to; empty: they are plain, or there are none.
+    questions: Questions,
     /// Shards that are not done, and where the first of them goes on.
     left: VecDeque<ShardId>,
     cursor: Bytes,
@@ -44,14 +46,14 @@ pub(crate) fn records(
     let caller = Arc::clone(&call.admitted.acting.caller);
     let pinned = ctx.pin();
     let read = pinned.reader(&caller).scan(request);
-    let begun = read.and_then(|(choice, view)| {
+    let begun = read.and_then(|(choice, view, questions)| {
         let asked = shards(&pinned, &caller, &choice, None)?;
         let left: Option<VecDeque<_>> = asked.into_iter().map(|asked| asked.shard).collect();
-        Ok((choice, view, left.ok_or(Reason::RegionUnavailable)?))
+        Ok((choice, view, questions, left.ok_or(Reason::RegionUnavailable)?))
     });
-    let (choice, view, left) = begun.map_err(|rejection| call.refuse(&rejection))?;
+    let (choice, view, questions, left) = begun.map_err(|rejection| call.refuse(&rejection))?;
     let (ends, cursor) = (call.deadline.of_stream(), Bytes::new());
-    let scan = Scan { ctx, call, choice, view, left, cursor, ends };
+    let scan = Scan { ctx, call, choice, view, questions, left, cursor, ends };
     Ok(unfold(Some(scan), |scan| async move {
         let mut scan = scan?;
         match scan.page().await {
@@ -91,7 +93,7 @@ impl Scan {
             bytes_max: u32::try_from(LIST_PAGE_BYTES_MAX).unwrap_or(u32::MAX),
             cursor: self.cursor.clone(),
             scan: true,
-            ..choice.to_wire()
+            ..choice.to_wire(self.questions.get(&region))
         });
         let until = Instant::now() + ANSWER_MAX;
         let until = self.ends.map_or(until, |ends| ends.min(until));

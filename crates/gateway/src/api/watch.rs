@@ -145,7 +145,7 @@ impl Watch {
                 bytes_max: bytes,
                 cursor,
                 changes: true,
-                ..choice.to_wire()
+                ..choice.to_wire(None)
             });
             async move {
                 let (Some(route), Some(shard)) = (route, shard) else {

@@ -50,7 +50,8 @@ fn plain_bodies_of_a_collection_that_wants_them_sealed_go_no_further() {
         view: view.into(),
         ..Default::default()
     };
-    assert_eq!(refused_with(reader.list(list(v1::RecordView::Whole))), not_sealed("view"));
+    let whole = list(v1::RecordView::Whole);
+    assert_eq!(refused_with(reader.list(whole)), not_sealed("sealed_questions"));
     assert!(reader.list(list(v1::RecordView::Attributes)).is_ok());
     let scan = v1::ScanRecordsRequest {
         collection: "profiles".to_owned(),
@@ -59,7 +60,7 @@ fn plain_bodies_of_a_collection_that_wants_them_sealed_go_no_further() {
         view: v1::RecordView::Whole.into(),
         ..Default::default()
     };
-    assert_eq!(refused_with(reader.scan(scan)), not_sealed("view"));
+    assert_eq!(refused_with(reader.scan(scan)), not_sealed("sealed_question"));
 
     // A sealed body may be as much longer as the seal makes it.
     let sealed = |bytes: usize, key: &str| v1::PutRecordRequest {
@@ -85,6 +86,59 @@ fn plain_bodies_of_a_collection_that_wants_them_sealed_go_no_further() {
     }
     let missing = refused_with(reader.get(question("", SEALED_OVERHEAD_BYTES)));
     assert_eq!(missing, (Reason::FieldMissing, Some("sealed_key".to_owned())));
+}
+
+#[test]
+fn a_list_or_scan_of_bodies_has_a_question_for_each_of_its_regions() {
+    let (ctx, caller) = (with_sealed_profiles(), caller());
+    let pinned = ctx.pin();
+    let reader = pinned.reader(&caller);
+    let list = |view: v1::RecordView| v1::ListRecordsRequest {
+        collection: "profiles".to_owned(),
+        regions: vec!["us-iad".to_owned()],
+        view: view.into(),
+        ..Default::default()
+    };
+    let of = |region: &str| v1::SealedQuestion {
+        region: region.to_owned(),
+        key: KEY.to_owned(),
+        question: vec![7; SEALED_OVERHEAD_BYTES].into(),
+    };
+    let asking = |all: &[&str], view| v1::ListRecordsRequest {
+        sealed_questions: all.iter().map(|region| of(region)).collect(),
+        ..list(view)
+    };
+    let list_of = reader.list(asking(&["us-iad"], v1::RecordView::Whole));
+    assert_eq!(list_of.map(|list| list.questions.len()).map_err(|no| no.reason), Ok(1));
+    for (all, view) in [
+        (&["us-iad"][..], v1::RecordView::Attributes),
+        (&["us-iad", "us-iad"][..], v1::RecordView::Whole),
+        (&["ru-msk"][..], v1::RecordView::Whole),
+        (&["us-iad", "ru-msk"][..], v1::RecordView::Whole),
+    ] {
+        let refused = refused_with(reader.list(asking(all, view)));
+        assert_eq!(refused, (Reason::FieldInvalid, Some("sealed_questions".to_owned())));
+    }
+    let two = v1::ListRecordsRequest {
+        regions: vec!["us-iad".to_owned(), "ru-msk".to_owned()],
+        ..asking(&["us-iad"], v1::RecordView::Whole)
+    };
+    let refused = refused_with(reader.list(two));
+    assert_eq!(refused, (Reason::FieldInvalid, Some("sealed_questions".to_owned())));
+    let scan = v1::ScanRecordsRequest {
+        collection: "profiles".to_owned(),
+        region: "us-iad".to_owned(),
+        purpose: "a test".to_owned(),
+        view: v1::RecordView::Whole.into(),
+        ..Default::default()
+    };
+    let sealed = |of| v1::ScanRecordsRequest { sealed_question: Some(of), ..scan.clone() };
+    assert!(reader.scan(sealed(of("us-iad"))).is_ok());
+    let short = v1::SealedQuestion { question: vec![7; 20].into(), ..of("us-iad") };
+    for other in [of("ru-msk"), short] {
+        let refused = refused_with(reader.scan(sealed(other)));
+        assert_eq!(refused, (Reason::FieldInvalid, Some("sealed_question".to_owned())));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use atlas::{Country, Moment, Question};
 use bytes::Bytes;
 use ledger::entry::Role;
-use sealed::AnswerSecret;
+use sealed::{AnswerSecret, Binding};
 use terms::{Collection, Detail, Reason, RegionId, Rejection};
 
 use crate::log::access_counters::AccessCounters;
@@ -87,6 +87,25 @@ pub(crate) struct SealedQuestion {
     pub(crate) sealed: Bytes,
     /// What seals the answer, once the question has been opened.
     pub(crate) answer: OnceLock<AnswerSecret>,
+}
+
+impl SealedQuestion {
+    /// What seals the answer: the question is opened once.
+    ///
+    /// # Errors
+    /// `TRANSIT_KEY_UNKNOWN`, `TRANSIT_SEAL_INVALID`.
+    pub(crate) fn open(
+        &self,
+        node: &Node,
+        binding: &Binding<'_>,
+    ) -> Result<&AnswerSecret, Rejection> {
+        let Self { key, sealed, answer } = self;
+        if let Some(answer) = answer.get() {
+            return Ok(answer);
+        }
+        let opened = node.transit.open(key, node.now(), binding, sealed, "sealed_question")?;
+        Ok(answer.get_or_init(|| opened.1))
+    }
 }
 
 /// A part of a body.

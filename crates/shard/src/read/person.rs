@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 
 use atlas::Moment;
+use bytes::Bytes;
 use engine::{Order, ScanLimit, View};
 use ledger::entry::Kind;
+use sealed::{AnswerPart, AnswerSecret};
 use terms::{Collection, Detail, Reason, Rejection};
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::policy::egress::{EgressPolicy, unknown};
+use crate::policy::egress::{EgressPolicy, SealedQuestion, unknown};
 use crate::policy::erasure_terms;
 use crate::policy::rulings::{Rules, Verdict};
 use crate::policy::subject_status;
@@ -26,6 +29,7 @@ use crate::store::keys::Owner;
 use crate::store::record::Stored;
 use crate::store::region_maps::map_ref;
 use crate::store::subject::{Standing, Subject, SubjectRow};
+use crate::store::transit::of_export;
 use crate::store::types::EpochNumber;
 use crate::write::command::Errand;
 use crate::write::question::{NotedAnswer, Question};
@@ -41,11 +45,18 @@ pub(crate) struct AboutPerson {
     pub(crate) reply: ReplySlot,
     pub(crate) deadline: Instant,
     pub(crate) asker: Asker,
+    pub(crate) asked: PersonAsked,
+}
+
+/// What is asked.
+pub(crate) struct PersonAsked {
     pub(crate) owner: Owner,
     /// It is the first part of an export.
     pub(crate) export: bool,
     /// Empty: none was stated.
     pub(crate) purpose: String,
+    /// What the bodies of the export are answered sealed to. None: they are plain.
+    pub(crate) question: Option<SealedQuestion>,
 }
 
 impl AboutPerson {
@@ -63,7 +74,7 @@ impl AboutPerson {
     }
 
     fn note(self, reader: &Reader, held: Held, judged: EpochNumber) {
-        let Self { reply, asker, export, purpose, .. } = self;
+        let Self { reply, asker, asked: PersonAsked { export, purpose, .. }, .. } = self;
         let records = held.collections.iter().map(|collection| collection.records).sum();
         let why = if purpose.is_empty() { UNSTATED.into() } else { purpose.into() };
         let outcome = Outcome::Held(Box::new(held));
@@ -88,42 +99,49 @@ impl AboutPerson {
             }
             Rejection::from(Error::from(error))
         };
+        // Before anything is told: a question that does not open is told nothing.
+        let secret = self.secret(node)?;
         self.crosses_no_border(reader, &Standings::OfTheMap)?;
         // All of it is that of one moment.
         let view = node.engine.view().map_err(broken)?;
-        let row = read_row(&*view, &self.owner.row()).map_err(broken)??;
+        let row = read_row(&*view, &self.asked.owner.row()).map_err(broken)??;
         let row = row.ok_or_else(unknown)?;
-        let subject = match node.open_subject(&self.owner, &row)? {
+        let subject = match node.open_subject(&self.asked.owner, &row)? {
             SubjectRow::Kept(subject) => subject,
             // Abroad, one that was erased is as one that never was.
             SubjectRow::Erased(_) if !self.at_home(reader) => return Err(unknown()),
-            SubjectRow::Erased(stone) if self.export => return Err(subject_status::gone(&stone)),
+            SubjectRow::Erased(stone) if self.asked.export => {
+                return Err(subject_status::gone(&stone));
+            }
             SubjectRow::Erased(stone) => return Ok(Held::erased(&stone)),
         };
         // Before its status is told: one that may not be read is as one that never was.
         self.crosses_no_border(reader, &Standings::Of(&subject))?;
         let served = subject_status::admit_read(&subject, node.now());
         if served.is_err() {
-            return if self.export {
+            return if self.asked.export {
                 Err(served.err().unwrap_or_else(subject_status::erased))
             } else {
                 Ok(Held::of(&subject))
             };
         }
-        if self.export && subject.erasing.is_some() {
+        if self.asked.export && subject.erasing.is_some() {
             // It is whole, or refused.
             return Err(subject_status::collection_erased());
         }
         let collections = self.collections(reader, &*view, &subject)?;
-        if self.export {
-            // It is whole, or refused, and has no sealed bodies. What is refused has no entry.
+        if self.asked.export && secret.is_none() {
+            // It is whole, or refused. What is refused has no entry.
             let map = node.map();
-            collections.iter().try_for_each(|held| map.admit_plain(&held.name, "subject"))?;
+            let field = "sealed_question";
+            collections.iter().try_for_each(|held| map.admit_plain(&held.name, field))?;
         }
-        let accesses = match read_row(&*view, &self.owner.accesses()).map_err(broken)?? {
+        let seal = secret.map(|secret| seal(node, secret, &collections)).transpose()?;
+        let seal = seal.unwrap_or_default();
+        let accesses = match read_row(&*view, &self.asked.owner.accesses()).map_err(broken)?? {
             Some(row) => {
                 let (incarnation, key) = (subject.incarnation, subject.key());
-                Accesses::open(&row, &self.owner, incarnation, &node.region, key)?
+                Accesses::open(&row, &self.asked.owner, incarnation, &node.region, key)?
             }
             None => Accesses::default(),
         };
@@ -131,7 +149,15 @@ impl AboutPerson {
         let erased = erased.map(|it| (it.collection.clone(), it.by.minute)).collect();
         let findings = Some(subject.findings.clone());
         let chosen = subject.choice.chosen.clone();
-        Ok(Held { findings, collections, erased, accesses, chosen, ..Held::of(&subject) })
+        Ok(Held { findings, collections, erased, accesses, chosen, seal, ..Held::of(&subject) })
+    }
+
+    /// What seals the export, if that was asked for.
+    fn secret(&self, node: &Node) -> Result<Option<&AnswerSecret>, Rejection> {
+        let Some(question) = &self.asked.question else { return Ok(None) };
+        let asks = [self.asked.purpose.as_str()];
+        let Owner { tenant, subject, .. } = &self.asked.owner;
+        question.open(node, &of_export(tenant, subject.expose(), &asks)).map(Some)
     }
 
     /// Refuses a reader abroad if a law may bar that reader from some collection.
@@ -162,7 +188,9 @@ impl AboutPerson {
         policy(collection).barred();
         Err(match standings {
             // The same for every subject: the laws of the place, not those of the person.
-            Standings::OfTheMap if self.export => self.withheld(Reason::ExportWithheld, reader),
+            Standings::OfTheMap if self.asked.export => {
+                self.withheld(Reason::ExportWithheld, reader)
+            }
             Standings::OfTheMap => self.withheld(Reason::EgressNotCovered, reader),
             Standings::Of(_) => unknown(),
         })
@@ -190,7 +218,7 @@ impl AboutPerson {
         let held = |standing: &Standing| {
             let Standing { collection: name, basis, mirrors, minute } = standing;
             let chosen = subject.choice.chosen.as_ref();
-            let ruling = match rules.decide_stored(&self.owner.tenant, name, basis, chosen) {
+            let ruling = match rules.decide_stored(&self.asked.owner.tenant, name, basis, chosen) {
                 Verdict::Here(ruled) => Some(ruled),
                 Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
             };
@@ -213,7 +241,7 @@ impl AboutPerson {
         subject: &Subject,
     ) -> Result<BTreeMap<Collection, Tally>, Rejection> {
         let (node, now) = (&*reader.node, reader.node.now());
-        let (mut span, mut tallies) = (self.owner.records(), BTreeMap::<_, Tally>::new());
+        let (mut span, mut tallies) = (self.asked.owner.records(), BTreeMap::<_, Tally>::new());
         let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
         loop {
             if Instant::now() > self.deadline {
@@ -224,7 +252,9 @@ impl AboutPerson {
             span.from = [last.as_slice(), &[0]].concat();
             for (key, row) in &page.rows {
                 let (address, head) = Stored::read(row)
-                    .and_then(|row| row.named(&self.owner, key, &node.region, subject.key_of(key)?))
+                    .and_then(|row| {
+                        row.named(&self.asked.owner, key, &node.region, subject.key_of(key)?)
+                    })
                     .map_err(|_| Error::Damaged("records"))?;
                 if head.is_deleted() || head.has_expired(now) {
                     continue;
@@ -236,6 +266,16 @@ impl AboutPerson {
             }
         }
     }
+}
+
+/// The seal of the first part of an export.
+fn seal(
+    node: &Node,
+    secret: &AnswerSecret,
+    collections: &[HeldCollection],
+) -> Result<Bytes, Rejection> {
+    let names: Vec<&str> = collections.iter().map(|held| held.name.as_str()).collect();
+    Ok(secret.seal_part(node.random()?, &AnswerPart::Collections(&names), &[]).into())
 }
 
 /// About which collections it is.

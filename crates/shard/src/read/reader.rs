@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use atlas::Reads;
 use bytes::Bytes;
-use sealed::{AnswerSecret, Call};
+use sealed::{AnswerSecret, Binding, Call};
 use terms::limits::{ATTACHMENT_CHUNK_BYTES, ATTACHMENT_READ_BYTES_MAX};
-use terms::{Detail, Reason, Rejection};
+use terms::{Detail, Reason, RegionId, Rejection};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -294,14 +294,12 @@ impl Reader {
         &self,
         lookup: &'a Lookup,
     ) -> Result<Option<&'a AnswerSecret>, Rejection> {
-        let Lookup { address, question, .. } = lookup;
-        let Some(SealedQuestion { key, sealed, answer }) = question else { return Ok(None) };
-        if let Some(answer) = answer.get() {
-            return Ok(Some(answer));
-        }
-        let (node, binding) = (&self.node, transit::binding(Call::Get, address));
-        let opened = node.transit.open(key, node.now(), &binding, sealed, "sealed_question")?;
-        Ok(Some(answer.get_or_init(|| opened.1)))
+        let Lookup { address, question, copy_of, .. } = lookup;
+        // A region may have a record, and a copy of another one of that name.
+        let home: Vec<&str> = copy_of.iter().map(RegionId::as_str).collect();
+        let binding = Binding { asks: &home, ..transit::binding(Call::Get, address) };
+        let open = |question: &'a SealedQuestion| question.open(&self.node, &binding);
+        question.as_ref().map(open).transpose()
     }
 
     /// A part of an attachment of so many bytes.

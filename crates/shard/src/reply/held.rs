@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use atlas::Findings;
+use bytes::Bytes;
 use terms::{Collection, RegionId, UnixMillis};
 
 use crate::policy::erasure_terms::DueTerm;
@@ -30,6 +31,8 @@ pub(crate) struct Held {
     pub(crate) rotated: Option<Minute>,
     /// The region that was chosen for it. None of a subject that is not served.
     pub(crate) chosen: Option<RegionId>,
+    /// Of a sealed export: shows which collections follow.
+    pub(crate) seal: Bytes,
 }
 
 /// The state of a subject, as callers are told.
@@ -94,6 +97,7 @@ impl Held {
             generation,
             rotated: None,
             chosen: None,
+            seal: Bytes::new(),
         }
     }
 }

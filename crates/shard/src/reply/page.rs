@@ -23,6 +23,8 @@ pub(crate) struct Page {
     pub(crate) count: u64,
     /// Of changes: there are more just now.
     pub(crate) more: bool,
+    /// Of an export: shows where the page begins and ends, and what it has.
+    pub(crate) seal: Bytes,
     /// What it weighs: bytes, roughly.
     pub(crate) weight: usize,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Listed {
     /// The people that it names besides its owner.
     pub(crate) participants: Vec<Participant>,
     pub(crate) body: Bytes,
+    /// Whether the body is sealed to the question.
+    pub(crate) sealed: bool,
     /// Bytes of the body, if it is an attachment; 0: it is not.
     pub(crate) attachment_bytes: u64,
     /// Its place in the order that was asked for; empty: none was.

@@ -189,7 +189,7 @@ fn reassessed(collection: &Collection, verdict: Verdict) -> proto::Reassessed {
 }
 
 fn listed(page: Page) -> proto::Listed {
-    let Page { records, next, withheld, count, more, weight: _ } = page;
+    let Page { records, next, withheld, count, more, seal, weight: _ } = page;
     let record = |record: Listed| proto::ListedRecord {
         subject: record.subject.expose().to_owned(),
         key: record.key.expose().to_owned(),
@@ -199,13 +199,14 @@ fn listed(page: Page) -> proto::Listed {
         attributes: record.attributes.into(),
         participants: participants(record.participants),
         body: record.body,
+        sealed: record.sealed,
         attachment_bytes: record.attachment_bytes,
         order: record.order.into(),
         cursor: record.cursor,
         change: record.change.map_or(0, change),
     };
     let records = records.into_iter().map(record).collect();
-    proto::Listed { records, next, withheld, count, more }
+    proto::Listed { records, next, withheld, count, more, seal }
 }
 
 /// What became of a record, by its number in the API.
@@ -239,7 +240,7 @@ fn held_access(access: Access) -> proto::HeldAccess {
 fn held(held: Held) -> proto::HeldPerson {
     use wire::v1::SubjectState as State;
 
-    let (created, chosen) = (held.created, held.chosen);
+    let (created, chosen, seal) = (held.created, held.chosen, held.seal);
     let Held { state, findings, collections, erased, accesses, generation, rotated, .. } = held;
     let erased = erased.into_iter().map(|(collection, minute)| proto::HeldErased {
         collection: collection.as_str().to_owned(),
@@ -254,6 +255,7 @@ fn held(held: Held) -> proto::HeldPerson {
         key_generation: generation,
         key_rotated_minute: rotated.map_or(0, |minute| minute.0),
         chosen: chosen.map(|region| region.to_string()).unwrap_or_default(),
+        seal,
         ..Default::default()
     };
     let state = match state {

@@ -97,10 +97,10 @@ impl ListCalls {
 
     /// Reads what is held of a subject, and answers.
     pub(crate) fn about(&self, about: AboutPerson, reader: &Reader, room: &AnswerRoom) {
-        let AboutPerson { reply, deadline, asker, owner, export, purpose } = about;
+        let AboutPerson { reply, deadline, asker, asked } = about;
         let (reader, tenant) = (reader.clone(), asker.tenant.clone());
         self.lists.serve(&tenant, reply, HELD_BYTES_MAX, room, move |reply| {
-            AboutPerson { reply, deadline, asker, owner, export, purpose }.serve(&reader);
+            AboutPerson { reply, deadline, asker, asked }.serve(&reader);
         });
     }
 

@@ -420,11 +420,9 @@ impl Served {
                 }
                 Err(fault) => reply.send(fault.into()),
             },
-            CallerCall::Person(of) => match decode::person::subject(&self.reader.node, &asker, &of)
-            {
-                Ok(owner) => {
-                    let (export, purpose) = (of.export, of.purpose);
-                    let about = AboutPerson { reply, deadline, asker, owner, export, purpose };
+            CallerCall::Person(of) => match decode::person::about(&self.reader.node, &asker, of) {
+                Ok(asked) => {
+                    let about = AboutPerson { reply, deadline, asker, asked };
                     self.list_calls.about(about, &self.reader, &self.room);
                 }
                 Err(fault) => reply.send(fault.into()),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::hmac;
 use ledger::note::Signer;
 use sealed::{AnswerSecret, Binding, Call, RegionKey, identity_name};
-use terms::{Reason, RegionId, Rejection, UnixMillis};
+use terms::{Reason, RegionId, Rejection, TenantId, UnixMillis};
 use zeroize::Zeroizing;
 
 use crate::store::aead::KEY_BYTES;
@@ -129,6 +129,26 @@ pub(crate) fn binding(call: Call, address: &Address) -> Binding<'_> {
         request_id: &[],
         if_version: None,
         etag: "",
+        asks: &[],
+    }
+}
+
+/// What the question of an export is bound to. `asks`: its purpose.
+pub(crate) fn of_export<'a>(
+    tenant: &'a TenantId,
+    subject: &'a str,
+    asks: &'a [&'a str],
+) -> Binding<'a> {
+    Binding {
+        call: Call::Export,
+        tenant: tenant.as_str(),
+        subject,
+        collection: "",
+        key: "",
+        request_id: &[],
+        if_version: None,
+        etag: "",
+        asks,
     }
 }
 
@@ -160,6 +180,7 @@ mod tests {
         request_id: &[1; 16],
         if_version: None,
         etag: "",
+        asks: &[],
     };
 
     fn keys(folder: &std::path::Path, region: &str) -> TransitKeys {

@@ -298,8 +298,12 @@ async fn what_is_held_of_a_subject_is_told_with_an_entry_for_each_answer() {
     assert_eq!((messages.records, messages.bytes), (1, 4));
     assert_eq!((profiles.expire_ms, messages.expire_ms), (START + 3_600_000, 0));
     assert!(!profiles.ruling.is_empty());
-    let person =
-        proto::Person { subject: "anna".into(), export: true, purpose: "the person asked".into() };
+    let person = proto::Person {
+        subject: "anna".into(),
+        export: true,
+        purpose: "the person asked".into(),
+        ..Default::default()
+    };
     session.role = Some("reader");
     let export = session.call(Op::Person(person.clone())).await;
     assert!(matches!(export, Ok(Outcome::Held(held)) if held == told));

@@ -35,6 +35,7 @@ mod relocation;
 mod relocation_model;
 mod rotation;
 mod sealed;
+mod sealed_reads;
 mod session;
 mod slots;
 mod slots_model;

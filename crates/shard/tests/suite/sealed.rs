@@ -18,25 +18,45 @@ use crate::support::{MAP, Place, Session, TENANT, put_ru, request_id};
 const DEPLOYMENT: &str = "sample";
 
 /// The region's key, as a caller believes it.
-async fn key(place: &Place, session: &mut Session) -> TransitKey {
+pub(crate) async fn key(place: &Place, session: &mut Session) -> TransitKey {
     let Ok(Outcome::TransitKey(note)) =
         session.call(Op::TransitKey(proto::TransitKeyAsked {})).await
     else {
         panic!("a key is answered with a key");
     };
+    believed(place, &note)
+}
+
+/// The key of a note of that region.
+pub(crate) fn believed(place: &Place, note: &str) -> TransitKey {
     let identity = place.settings().transit_identity(DEPLOYMENT).unwrap();
     let identity = Verifier::from_vkey(&identity).unwrap();
     let now = SystemClock.now().0 / 1_000;
-    TransitKey::verify(&note, &identity, place.region, now).unwrap().key
+    TransitKey::verify(note, &identity, place.region, now).unwrap().key
 }
 
-fn binding<'a>(call: Call, subject: &'a str, key: &'a str) -> Binding<'a> {
-    let (collection, request_id, etag) = ("profiles", &[][..], "");
-    Binding { call, tenant: TENANT, subject, collection, key, request_id, if_version: None, etag }
+pub(crate) fn binding<'a>(call: Call, subject: &'a str, key: &'a str) -> Binding<'a> {
+    Binding {
+        call,
+        tenant: TENANT,
+        subject,
+        collection: "profiles",
+        key,
+        request_id: &[],
+        if_version: None,
+        etag: "",
+        asks: &[],
+    }
 }
 
 /// A put whose body is sealed for it.
-fn sealed_put(to: &TransitKey, subject: &str, key: &str, body: &[u8], n: u64) -> proto::Put {
+pub(crate) fn sealed_put(
+    to: &TransitKey,
+    subject: &str,
+    key: &str,
+    body: &[u8],
+    n: u64,
+) -> proto::Put {
     let id = request_id(n);
     let of = Binding { request_id: &id, ..binding(Call::Put, subject, key) };
     let (body, _) = to.seal(&of, body).unwrap();
@@ -296,7 +316,7 @@ async fn an_export_that_would_carry_plain_bodies_is_refused_and_not_logged_as_on
     session.put(sealed_put(&to, "anna", "main", b"hello", 1)).await.unwrap();
     let person = |export| {
         let purpose = "the person asked".into();
-        Op::Person(proto::Person { subject: "anna".into(), export, purpose })
+        Op::Person(proto::Person { subject: "anna".into(), export, purpose, ..Default::default() })
     };
     session.role = Some("reader");
     let export = session.call(person(true)).await.err().map(|fault| fault.reason);

@@ -15,6 +15,7 @@ use crate::attributes::attributes;
 use crate::participants::{map, named, naming, put, started};
 use crate::support::stored::entries_in;
 use crate::support::{Place, Session, SetClock, request_id};
+use crate::{sealed, sealed_reads};
 
 const START: u64 = 1_780_000_000_000;
 
@@ -92,6 +93,23 @@ async fn nothing_is_asked_of_it() {
         let listed = page(&mut session, list("amy", filter, "boris", "")).await;
         assert_eq!((listed.records.len(), listed.withheld), (given, 0), "{filter}");
     }
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_sealed_export_is_refused_for_it() {
+    let (place, shard, mut session) = started("us-iad", text()).await;
+    session.put(put("amy", "US", "plain", 1)).await.unwrap();
+    session.put(shared("named", 2)).await.unwrap();
+    let to = sealed::key(&place, &mut session).await;
+    let pages = sealed_reads::Reads::export("amy", "messages");
+    let (asked, _) = pages.sealed(&to);
+    assert_eq!(page(&mut session, asked.clone()).await.records.len(), 2);
+    // A gateway that gives no heed to the number of those withheld has nothing to give.
+    session.territory = Some("BR");
+    let refused = session.list(asked).await.err().unwrap();
+    assert_eq!(refused.reason, "EXPORT_WITHHELD");
     drop(session);
     shard.stop().await.unwrap();
 }

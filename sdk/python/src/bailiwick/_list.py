@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bailiwick import errors
 from bailiwick._core import Record
 from bailiwick._messages import missing_of, record_of
-from bailiwick._sealing import Bodies
+from bailiwick._sealing import Bodies, Secrets
 from bailiwick.v1 import records_pb2
 
 #: How much of each record a list gives: its names, its attributes too, or its body too.
@@ -38,8 +39,6 @@ class Listing:
 
     def __init__(self, message: records_pb2.ListRecordsRequest, bodies: Bodies) -> None:
         self._whole, self._bodies = message.view == records_pb2.RECORD_VIEW_WHOLE, bodies
-        if self._whole:
-            bodies.refuse_plain(reads=True)
         self._first = message
         self.unreachable: set[str] = set()
         self.missing: dict[str, str] = {}
@@ -53,7 +52,10 @@ class Listing:
         return asked
 
     def _answered(
-        self, asked: records_pb2.ListRecordsRequest, page: records_pb2.ListRecordsResponse
+        self,
+        asked: records_pb2.ListRecordsRequest,
+        page: records_pb2.ListRecordsResponse,
+        secrets: Secrets,
     ) -> list[Record]:
         """The records of a page. The request becomes the one for the next page; it has no token after
         the last."""
@@ -61,7 +63,8 @@ class Listing:
         self.missing.update(missing_of(page.missing))
         self.withheld += page.withheld
         asked.page_token = page.next_page_token
-        return [record_of(self._decrypted(record)) for record in page.records]
+        opened = (self._bodies.opened_of_many(record, secrets) for record in page.records)
+        return [record_of(self._decrypted(record)) for record in opened]
 
     def _decrypted(self, record: records_pb2.Record) -> records_pb2.Record:
         has_body = self._whole and not record.attachment_bytes
@@ -74,16 +77,23 @@ class Scanning:
 
     def __init__(self, message: records_pb2.ScanRecordsRequest, bodies: Bodies) -> None:
         self._whole, self._bodies = message.view == records_pb2.RECORD_VIEW_WHOLE, bodies
-        if self._whole:
-            bodies.refuse_plain(reads=True)
         self._message = message
         self.withheld = 0
 
-    def _answered(self, page: records_pb2.ScanRecordsResponse) -> Iterator[Record]:
+    def _answered(
+        self, page: records_pb2.ScanRecordsResponse, secrets: Secrets
+    ) -> Iterator[Record]:
         self.withheld += page.withheld
         for record in page.records:
+            record = self._bodies.opened_of_many(record, secrets)
             whole = self._whole and not record.attachment_bytes
             yield record_of(self._bodies.decrypted(record) if whole else record)
+
+    def _refused(self, failed: Any) -> errors.BailiwickError:
+        """Why a scan ended. A key from before is forgotten, so the next scan has that of now."""
+        refused = errors.of_rpc(failed)
+        self._bodies.unknown(refused)
+        return refused
 
 
 def list_message(

@@ -1,4 +1,4 @@
-"""Puts, patches and gets that are sealed before they are sent: for threads, and for asyncio."""
+"""Puts, patches, gets, lists and scans that are sealed before they are sent: for threads, and for asyncio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bailiwick import errors
 from bailiwick._batch import Ends
 from bailiwick._core import Record, Settings
 from bailiwick._messages import record_of
-from bailiwick._sealing import Bodies, Tries, placed, region_of, resolve_of
+from bailiwick._sealing import Bodies, Secrets, Tries, placed, region_of, regions_of, resolve_of
 from bailiwick.sealed import AnswerSecret, TransitKey
 from bailiwick.v1 import transit_pb2
 
@@ -36,6 +36,7 @@ class SealedCalls:
 
     _bodies: Bodies
     _settings: Settings
+    _records: Any
     _subjects: Any
     _transit: Any
     _call: Callable[..., tuple[Any, bool]]
@@ -63,11 +64,29 @@ class SealedCalls:
         if not region:
             question = resolve_of(message)
             region = placed(self._call(self._subjects.ResolvePlacement, question)[0])
-        known = bodies.known(region)
+        return self._key_of(region)
+
+    def _key_of(self, region: str) -> TransitKey:
+        known = self._bodies.known(region)
         if known is not None:
             return known
         request = transit_pb2.GetTransitKeyRequest(region=region)
-        return bodies.keep(region, self._call(self._transit.GetKey, request)[0].note)
+        return self._bodies.keep(region, self._call(self._transit.GetKey, request)[0].note)
+
+    def _sealed_many(self, message: Any) -> tuple[Any, Secrets]:
+        regions = regions_of(message) if self._bodies.seals else []
+        return self._bodies.seal_many(message, [self._key_of(region) for region in regions])
+
+    def _listed(self, message: Any) -> tuple[Any, Secrets]:
+        """A page of a list, and what opens its bodies."""
+        for last in (False, True):
+            sent, secrets = self._sealed_many(message)
+            try:
+                return self._call(self._records.List, sent)[0], secrets
+            except errors.Refused as refused:
+                if not self._bodies.unknown(refused) or last:
+                    raise
+        raise AssertionError("the last try has raised")
 
 
 class AsyncSealedCalls:
@@ -75,6 +94,7 @@ class AsyncSealedCalls:
 
     _bodies: Bodies
     _settings: Settings
+    _records: Any
     _subjects: Any
     _transit: Any
     _call: Callable[..., Awaitable[tuple[Any, bool]]]
@@ -101,9 +121,26 @@ class AsyncSealedCalls:
         if not region:
             question = resolve_of(message)
             region = placed((await self._call(self._subjects.ResolvePlacement, question))[0])
-        known = bodies.known(region)
+        return await self._key_of(region)
+
+    async def _key_of(self, region: str) -> TransitKey:
+        known = self._bodies.known(region)
         if known is not None:
             return known
         request = transit_pb2.GetTransitKeyRequest(region=region)
         answer, _ = await self._call(self._transit.GetKey, request)
-        return bodies.keep(region, answer.note)
+        return self._bodies.keep(region, answer.note)
+
+    async def _sealed_many(self, message: Any) -> tuple[Any, Secrets]:
+        regions = regions_of(message) if self._bodies.seals else []
+        return self._bodies.seal_many(message, [await self._key_of(region) for region in regions])
+
+    async def _listed(self, message: Any) -> tuple[Any, Secrets]:
+        for last in (False, True):
+            sent, secrets = await self._sealed_many(message)
+            try:
+                return (await self._call(self._records.List, sent))[0], secrets
+            except errors.Refused as refused:
+                if not self._bodies.unknown(refused) or last:
+                    raise
+        raise AssertionError("the last try has raised")

@@ -17,8 +17,12 @@ from bailiwick.sealed import (
     NotOpened,
     NotSealed,
     TransitKey,
+    listed,
 )
-from bailiwick.v1 import records_pb2, subjects_pb2
+from bailiwick.v1 import records_pb2, subjects_pb2, transit_pb2
+
+#: What opens the bodies of a list or scan, by region. None: they are plain.
+Secrets = dict[str, AnswerSecret] | None
 
 
 class Bodies:
@@ -102,6 +106,7 @@ class Bodies:
         binding = Binding(
             call, self._tenant, message.subject.id, message.collection, message.key, request_id,
             message.if_version if conditions else None, "" if call == "get" else message.etag,
+            (message.subject.domicile,) if call == "get" and message.copy_in else (),
         )
         sealed, secret = key.seal(binding, b"" if call == "get" else message.body)
         sent = type(message)()
@@ -114,6 +119,52 @@ class Bodies:
             return sent, None
         sent.sealed_question = sealed
         return sent, secret
+
+    def seal_many(self, message: Any, keys: Iterable[TransitKey]) -> tuple[Any, Secrets]:
+        """A list or scan as it leaves, with a question to each key, and what opens its bodies."""
+        if not self.seals or message.view != records_pb2.RECORD_VIEW_WHOLE:
+            return message, None
+        scan = isinstance(message, records_pb2.ScanRecordsRequest)
+        named = ("", "", "")
+        if not scan:
+            named = message.order_by, message.participant.id, message.participant.domicile
+        subject = "" if scan else message.subject.id
+        binding = Binding(
+            "scan" if scan else "list", self._tenant, subject, message.collection, "",
+            asks=(message.filter, *named, message.purpose),
+        )
+        sent = type(message)()
+        sent.CopyFrom(message)
+        secrets: dict[str, AnswerSecret] = {}
+        for key in keys:
+            question, secrets[key.region] = key.seal(binding, b"")
+            asked = transit_pb2.SealedQuestion(region=key.region, key=key.id, question=question)
+            if scan:
+                sent.sealed_question.CopyFrom(asked)
+            else:
+                sent.sealed_questions.append(asked)
+        return sent, secrets
+
+    def opened_of_many(self, record: Any, secrets: Secrets) -> Any:
+        """A record of a list or scan of this client."""
+        secret = None if secrets is None else secrets.get(record.subject.domicile)
+        if record.sealed != (secrets is not None) or (secret is None) != (secrets is None):
+            raise NotOpened("the answer's body is not what the region sealed to this question")
+        if secret is not None:
+            bound = listed(
+                record.subject.id, record.collection, record.key, record.version, record.etag,
+                record.attachment_bytes,
+            )
+            record.body = secret.open_bound(bound, record.body)
+            record.sealed = False
+        return record
+
+    def unknown(self, refused: errors.BailiwickError) -> bool:
+        """Whether keys are to be fetched again. They are forgotten then."""
+        is_unknown = isinstance(refused, errors.Refused) and refused.reason == "TRANSIT_KEY_UNKNOWN"
+        if is_unknown:
+            self.forget()
+        return is_unknown
 
     def opened(self, record: Any, secret: AnswerSecret | None) -> Any:
         """A record that answers a question of this client."""
@@ -130,6 +181,15 @@ _CALLS: dict[type, str] = {
     records_pb2.PatchRecordRequest: "patch",
     records_pb2.GetRecordRequest: "get",
 }
+
+
+def regions_of(message: Any) -> list[str]:
+    """The regions whose bodies a list or scan reads."""
+    if message.view != records_pb2.RECORD_VIEW_WHOLE:
+        return []
+    if isinstance(message, records_pb2.ScanRecordsRequest):
+        return [message.region]
+    return [message.subject.domicile] if message.HasField("subject") else sorted(set(message.regions))
 
 
 def region_of(message: Any) -> str:

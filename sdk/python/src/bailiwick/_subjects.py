@@ -313,7 +313,7 @@ class Export:
     """What an export has given so far: it is whole once its end has come, with its number of records."""
 
     def __init__(self, bodies: Bodies, subject: str, domicile: str, purpose: str) -> None:
-        # A region that seals refuses an export, and bodies under the caller's own keys are decrypted.
+        # This client does not ask for sealed exports. Bodies under the caller's own keys are decrypted.
         bodies.refuse_plain(reads=True)
         self._bodies, self._count, self._whole = bodies, 0, False
         self.message = subjects_pb2.ExportSubjectRequest(

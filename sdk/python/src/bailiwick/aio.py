@@ -461,8 +461,7 @@ class AsyncRecords(lists.Listing):
     async def __aiter__(self) -> AsyncIterator[Record]:
         asked, more = self._begin(), True
         while more:
-            page, _ = await self._client._call(self._client._records.List, asked)
-            for record in self._answered(asked, page):
+            for record in self._answered(asked, *await self._client._listed(asked)):
                 yield record
             more = asked.page_token != ""
 
@@ -476,13 +475,14 @@ class AsyncScan(lists.Scanning):
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         self.withheld, client = 0, self._client
-        call = client._records.Scan(self._message, metadata=client._settings.metadata())
+        message, secrets = await client._sealed_many(self._message)
+        call = client._records.Scan(message, metadata=client._settings.metadata())
         try:
             async for page in call:
-                for record in self._answered(page):
+                for record in self._answered(page, secrets):
                     yield record
         except grpc.RpcError as failed:
-            raise errors.of_rpc(failed) from None
+            raise self._refused(failed) from None
         finally:
             call.cancel()
 

@@ -473,8 +473,7 @@ class Records(lists.Listing):
     def __iter__(self) -> Iterator[Record]:
         asked, more = self._begin(), True
         while more:
-            page, _ = self._client._call(self._client._records.List, asked)
-            yield from self._answered(asked, page)
+            yield from self._answered(asked, *self._client._listed(asked))
             more = asked.page_token != ""
 
 
@@ -487,11 +486,12 @@ class Scan(lists.Scanning):
 
     def __iter__(self) -> Iterator[Record]:
         self.withheld, client = 0, self._client
-        call = client._records.Scan(self._message, metadata=client._settings.metadata())
+        message, secrets = client._sealed_many(self._message)
+        call = client._records.Scan(message, metadata=client._settings.metadata())
         try:
             for page in call:
-                yield from self._answered(page)
+                yield from self._answered(page, secrets)
         except grpc.RpcError as failed:
-            raise errors.of_rpc(failed) from None
+            raise self._refused(failed) from None
         finally:
             call.cancel()

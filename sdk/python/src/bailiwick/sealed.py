@@ -87,7 +87,7 @@ def _encapsulated(public: bytes, ephemeral: X25519PrivateKey) -> tuple[bytes, by
 class Binding:
     """The names and conditions of one request."""
 
-    #: ``put``, ``patch`` or ``get``.
+    #: ``put``, ``patch``, ``get``, ``list``, ``scan`` or ``export``.
     call: str
     tenant: str
     subject: str
@@ -96,6 +96,9 @@ class Binding:
     request_id: bytes = b""
     if_version: int | None = None
     etag: str = ""
+    #: Of a list or scan: its filter, order, participant, that one's region, and purpose. Of an export: its
+    #: purpose. Of the get of a copy: the record's home. Of all else: none.
+    asks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "Binding(...)"
@@ -105,8 +108,17 @@ class Binding:
         names = (self.call, self.tenant, self.subject, self.collection, self.key)
         return parts(
             "bailiwick sealed body v1", *(name.encode() for name in names), self.request_id,
-            version, self.etag.encode(),
+            version, self.etag.encode(), *(ask.encode() for ask in self.asks),
         )
+
+
+def listed(
+    subject: str, collection: str, key: str, version: int, etag: str, attachment_bytes: int
+) -> bytes:
+    """What the body of a record of a list, a scan or an export is bound to."""
+    numbers = struct.pack(">q", version), struct.pack(">q", attachment_bytes)
+    names = [text.encode() for text in (subject, collection, key)]
+    return parts("bailiwick sealed listed v1", *names, numbers[0], etag.encode(), numbers[1])
 
 
 @dataclass(frozen=True)
@@ -116,10 +128,14 @@ class AnswerSecret:
     secret: bytes = field(repr=False)
 
     def open(self, version: int, etag: str, sealed: bytes) -> bytes:
-        nonce, rest = sealed[:32], sealed[32:]
-        key = _hmac(self.secret, b"bailiwick sealed answer key v1" + nonce)
+        """Opens the body of the record that a get was for."""
         bound = parts("bailiwick sealed answer v1", struct.pack(">q", version), etag.encode())
-        return _open(key, bound, rest)
+        return self.open_bound(bound, sealed)
+
+    def open_bound(self, bound: bytes, sealed: bytes) -> bytes:
+        """Opens a part of an answer, such as :func:`listed` binds it."""
+        nonce, rest = sealed[:32], sealed[32:]
+        return _open(_hmac(self.secret, b"bailiwick sealed answer key v1" + nonce), bound, rest)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,14 @@ async fn a_key_that_is_no_longer_known_is_fetched_once_more_and_not_twice() {
         body: Some(put.body.clone()),
         ..Default::default()
     };
-    for call in ["put", "get", "patch"] {
+    let list = api::ListRecordsRequest {
+        subject: put.subject.clone(),
+        collection: put.collection.clone(),
+        view: api::RecordView::Whole.into(),
+        ..Default::default()
+    };
+    let export = api::ExportSubjectRequest { subject: put.subject.clone(), ..Default::default() };
+    for call in ["put", "get", "patch", "list", "export"] {
         for (code, last) in [
             (Code::FailedPrecondition, "TRANSIT_KEY_UNKNOWN"),
             (Code::PermissionDenied, "NOT_PERMITTED"),
@@ -74,12 +81,14 @@ async fn a_key_that_is_no_longer_known_is_fetched_once_more_and_not_twice() {
             let answer = match call {
                 "put" => client.put(&put).await.map(drop),
                 "get" => client.get(&get).await.map(drop),
+                "list" => client.list_page(&list).await.map(drop),
+                "export" => client.export_subject(export.clone()).await.map(drop),
                 _ => client.patch(&patch).await.map(drop),
             };
             let error = answer.unwrap_err();
             assert_eq!(error.refused().unwrap().reason, last, "{call}");
             assert_eq!(desk.calls(), ["key", call, "key", call]);
-            if call != "get" {
+            if !["get", "list", "export"].contains(&call) {
                 let asked = desk.asked();
                 assert_eq!(asked[1], asked[3], "the same request");
                 assert_eq!(asked[1].request_id, put.request_id);

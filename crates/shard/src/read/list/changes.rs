@@ -248,6 +248,7 @@ impl Telling<'_> {
             attributes,
             participants,
             body: Bytes::new(),
+            sealed: false,
             attachment_bytes: head.body.attachment_bytes(),
             order: Vec::new(),
             cursor: Bytes::new(),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use engine::{Key, Order, ScanLimit, Span, Value};
+use sealed::{ANSWER_OVERHEAD_BYTES, AnswerPart};
 use terms::{Reason, Rejection};
 
 use crate::Error;
@@ -285,6 +286,23 @@ impl<'a> Filling<'a> {
         Ok(Some(kept))
     }
 
+    /// The body as it is given: sealed, if that was asked for. That of an attachment too, though it is empty:
+    /// so no gateway makes one of a record.
+    fn sealed(&self, candidate: &Candidate, body: Bytes) -> Result<Bytes, Error> {
+        let Some(secret) = self.walk.secret else { return Ok(body) };
+        let Candidate { person, address, head, .. } = candidate;
+        let attachment_bytes = head.body.attachment_bytes();
+        let part = AnswerPart::Record {
+            subject: person.owner.subject.expose(),
+            collection: address.collection.as_str(),
+            key: address.key.expose(),
+            version: i64::try_from(head.version.0).unwrap_or(i64::MAX),
+            etag: &head.etag(),
+            attachment_bytes: i64::try_from(attachment_bytes).unwrap_or(i64::MAX),
+        };
+        Ok(secret.seal_part(self.walk.policy.node.random()?, &part, &body).into())
+    }
+
     /// Adds a record. False: it does not fit any more.
     fn add(&mut self, candidate: &Candidate, place: &[u8], order: Vec<u8>) -> Result<bool, Fault> {
         let Candidate { person, address, head, .. } = candidate;
@@ -298,6 +316,7 @@ impl<'a> Filling<'a> {
         let attachment_bytes = head.body.attachment_bytes();
         let is_whole = view == View::Whole && attachment_bytes == 0;
         let body = if is_whole { head.body.bytes() } else { 0 };
+        let body = body + self.walk.secret.map_or(0, |_| ANSWER_OVERHEAD_BYTES);
         let subject = person.owner.subject.clone();
         let named = &head.indexed.participants;
         let named_bytes = participants::bytes(named);
@@ -307,6 +326,7 @@ impl<'a> Filling<'a> {
             return Ok(false);
         }
         let body = if is_whole { self.walk.body(candidate)? } else { Bytes::new() };
+        let body = self.sealed(candidate, body)?;
         let cursor = if query.cursor_each { self.cursors.seal(place)? } else { Bytes::new() };
         self.page.weight += weight;
         self.page.records.push(Listed {
@@ -318,6 +338,7 @@ impl<'a> Filling<'a> {
             attributes,
             participants: named.clone(),
             body,
+            sealed: self.walk.secret.is_some(),
             attachment_bytes,
             order,
             cursor,

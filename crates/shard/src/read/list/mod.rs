@@ -19,7 +19,8 @@ mod walk;
 use std::cell::RefCell;
 
 use ledger::entry::Kind;
-use terms::{Reason, Rejection};
+use sealed::{AnswerPart, AnswerSecret, PageDigest};
+use terms::{Detail, Reason, Rejection};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -83,6 +84,8 @@ fn read(
     let policy = EgressPolicy { node, counts, collection: &query.collection, asker, judged };
     let broken = |error| broken(reader, error);
     let map = node.map();
+    // Before anything is told: a question that does not open is told nothing.
+    let secret = query.secret(node, &asker.tenant)?;
     // Before the rows are read: what is committed meanwhile comes with the next page.
     let end = changes::end(node);
     // All rows are those of one moment.
@@ -102,7 +105,7 @@ fn read(
     let plan = Plan::new(&node.namer, &asker.tenant, query, &asked, guarded)?;
     let (policy, view, asked, plan) = (&policy, &*view, &asked, &plan);
     let (people, now) = (RefCell::new(people), node.now());
-    let walk = Walk { policy, view, query, asked, plan, guarded, deadline, now, people };
+    let walk = Walk { policy, view, query, asked, plan, guarded, deadline, now, people, secret };
     let page = match query.of {
         Of::Records => filling::page(&walk),
         // Its entry says how many there are, and stands before the first is given.
@@ -114,10 +117,37 @@ fn read(
         Of::Number => walk.count(),
         Of::Changes => changes::page(&walk, end),
     };
-    page.map_err(|fault| match fault {
+    let page = page.map_err(|fault| match fault {
         Fault::Engine(error) => broken(error),
         Fault::Rejected(fault) => fault,
-    })
+    })?;
+    match secret {
+        Some(secret) if query.export => with_seal(node, query, secret, page),
+        Some(_) | None => Ok(page),
+    }
+}
+
+/// A page of an export, with what shows where it begins and ends, and that it has all that it had here.
+fn with_seal(
+    node: &Node,
+    query: &ListQuery,
+    secret: &AnswerSecret,
+    page: Page,
+) -> Result<Page, Rejection> {
+    if page.withheld > 0 {
+        // It is whole, or refused.
+        return Err(Rejection::new(Reason::ExportWithheld).with(Detail::Region, &node.region));
+    }
+    let mut records = PageDigest::default();
+    page.records.iter().for_each(|record| records.add(&record.body));
+    let part = AnswerPart::Page {
+        collection: query.collection.as_str(),
+        from: &query.cursor,
+        next: &page.next,
+        records: &records.finish(),
+    };
+    let seal = secret.seal_part(node.random()?, &part, &[]).into();
+    Ok(Page { seal, ..page })
 }
 
 /// What is not of one person goes over all slots of the store. As long as some are not confirmed, their

@@ -3,11 +3,15 @@
 use atlas::{AttributeName, CollectionRules, Filter, OrderBy, RegionMap};
 use bytes::Bytes;
 use engine::View as StoreView;
-use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId};
+use sealed::{AnswerSecret, Binding, Call};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId, TenantId};
 
+use crate::node::Node;
+use crate::policy::egress::SealedQuestion;
 use crate::store::index_state::IndexState;
 use crate::store::keys::Owner;
 use crate::store::participants::Participant;
+use crate::store::transit::of_export;
 
 /// How much of each record is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,10 @@ pub(crate) struct ListQuery {
     pub(crate) of: Of,
     /// Why, for the log; empty: not stated.
     pub(crate) purpose: String,
+    /// What bodies are answered sealed to. None: they are plain.
+    pub(crate) question: Option<SealedQuestion>,
+    /// It is a page of an export, which leaves nothing out, and has a seal. Then it has a question.
+    pub(crate) export: bool,
     /// The caller's name, to which cursors are bound.
     pub(crate) caller: String,
 }
@@ -103,6 +111,39 @@ pub(crate) struct Asked<'a> {
 }
 
 impl ListQuery {
+    /// What seals the bodies, if that was asked for.
+    ///
+    /// # Errors
+    /// Those of [`SealedQuestion::open`].
+    pub(crate) fn secret(
+        &self,
+        node: &Node,
+        tenant: &TenantId,
+    ) -> Result<Option<&AnswerSecret>, Rejection> {
+        let Some(question) = &self.question else { return Ok(None) };
+        let subject = self.subject.as_ref().map_or("", |owner| owner.subject.expose());
+        if self.export {
+            return question
+                .open(node, &of_export(tenant, subject, &[self.purpose.as_str()]))
+                .map(Some);
+        }
+        let wanted = self.participant.as_ref();
+        let region = wanted.and_then(|wanted| wanted.region.as_ref());
+        let asks = [
+            self.filter.as_str(),
+            &self.order_by,
+            wanted.map_or("", |wanted| wanted.id.expose()),
+            region.map_or("", |region| region.as_str()),
+            &self.purpose,
+        ];
+        let binding = Binding {
+            call: if self.of == Of::Scan { Call::Scan } else { Call::List },
+            collection: self.collection.as_str(),
+            ..of_export(tenant, subject, &asks)
+        };
+        question.open(node, &binding).map(Some)
+    }
+
     /// Reads it under that map, or a later one's indexes as `view` has them.
     ///
     /// # Errors

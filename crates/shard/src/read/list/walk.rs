@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use engine::{Key, Value, View as StoreView};
+use sealed::AnswerSecret;
 use terms::{Reason, Rejection, UnixMillis};
 use tokio::time::Instant;
 
@@ -36,6 +37,8 @@ pub(crate) struct Walk<'a> {
     /// Records whose time of expiry has come by then are not there.
     pub(crate) now: UnixMillis,
     pub(crate) people: RefCell<People>,
+    /// What seals bodies. None: they are given plain.
+    pub(crate) secret: Option<&'a AnswerSecret>,
 }
 
 /// A record that may be wanted.

@@ -6,7 +6,7 @@ use wire::session as proto;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::read::list::{ListQuery, Of, View};
-use crate::server::decode::{collection, owner, participants, stated};
+use crate::server::decode::{collection, owner, participants, stated, transit};
 
 /// Bytes of an order: the name of an attribute, and its direction.
 const ORDER_BYTES_MAX: usize = 256;
@@ -28,8 +28,20 @@ pub(super) fn query(
     stated("purpose", &list.purpose)?;
     let view = view(list.view).ok_or_else(|| invalid("view"))?;
     let collection = collection(&list.collection)?;
-    if view == View::Whole && of != Of::Number {
-        node.map().admit_plain(&collection, "view")?;
+    let question = transit::question_for_many(node, list.sealed_key, list.sealed_question)?;
+    let answers_bodies = view == View::Whole && of != Of::Number;
+    if question.is_none() && answers_bodies {
+        node.map().admit_plain(&collection, "sealed_questions")?;
+    }
+    let seals = answers_bodies && of != Of::Changes;
+    if question.is_some() && !seals {
+        return Err(invalid("sealed_question"));
+    }
+    // A page of an export leaves nothing out.
+    let leaves_out =
+        [&list.filter, &list.order_by, &list.participant].iter().any(|it| !it.is_empty());
+    if list.export && (question.is_none() || of != Of::Records || subject.is_none() || leaves_out) {
+        return Err(invalid("export"));
     }
     let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));
     Ok(ListQuery {
@@ -45,6 +57,8 @@ pub(super) fn query(
         cursor_each: list.cursor_each,
         of,
         purpose: list.purpose,
+        question,
+        export: list.export,
         caller,
     })
 }

@@ -6,8 +6,10 @@ use wire::session as proto;
 
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::server::decode::{Chance, collection, given, owner, request_id, stated, ticket};
-use crate::store::keys::Owner;
+use crate::read::person::PersonAsked;
+use crate::server::decode::{
+    Chance, collection, given, owner, request_id, stated, ticket, transit,
+};
 use crate::store::subject::Blocked;
 use crate::store::types::Minute;
 use crate::write::command::{
@@ -164,13 +166,23 @@ pub(super) fn block(node: &Node, asker: &Asker, of: &proto::Block) -> Result<Act
     })))
 }
 
-/// The subject of a question about what is held of it.
-pub(crate) fn subject(node: &Node, asker: &Asker, of: &proto::Person) -> Result<Owner, Rejection> {
-    stated("purpose", &of.purpose)?;
-    if of.export && of.purpose.trim().is_empty() {
+/// A question about what is held of a subject.
+pub(crate) fn about(
+    node: &Node,
+    asker: &Asker,
+    of: proto::Person,
+) -> Result<PersonAsked, Rejection> {
+    let proto::Person { subject, export, purpose, sealed_key, sealed_question } = of;
+    stated("purpose", &purpose)?;
+    if export && purpose.trim().is_empty() {
         return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
     }
-    owner(node, asker, &of.subject)
+    let question = transit::question_for_many(node, sealed_key, sealed_question)?;
+    if question.is_some() && !export {
+        return Err(Rejection::new(Reason::FieldInvalid).field("sealed_question"));
+    }
+    let owner = owner(node, asker, &subject)?;
+    Ok(PersonAsked { owner, export, purpose, question })
 }
 
 /// Why something is done, for the log.

@@ -107,3 +107,19 @@ pub(super) fn question(
     node.transit.admit(&key, node.now())?;
     Ok(Some(SealedQuestion { key, sealed, answer: OnceLock::new() }))
 }
+
+/// The question to which a call wants the bodies of many records sealed. None: it has none.
+pub(super) fn question_for_many(
+    node: &Node,
+    key: String,
+    sealed: Bytes,
+) -> Result<Option<SealedQuestion>, Rejection> {
+    if key.is_empty() && sealed.is_empty() {
+        return Ok(None);
+    }
+    if key.len() > limits::TRANSIT_KEY_ID_BYTES_MAX || sealed.len() != SEALED_OVERHEAD_BYTES {
+        return Err(Rejection::new(Reason::FieldInvalid).field("sealed_question"));
+    }
+    node.transit.admit(&key, node.now())?;
+    Ok(Some(SealedQuestion { key, sealed, answer: OnceLock::new() }))
+}

@@ -17,12 +17,14 @@ use std::time::Duration;
 use engine::Fault;
 use ledger::entry::{Entry, Kind};
 use link::host::clock::SystemClock;
+use sealed::{Binding, Call};
 use terms::Clock as _;
 use tokio::time::{sleep, timeout};
 use wire::session::{self as proto, call::Op, reply::Outcome};
 use wire::v1::OperationState;
 
 use crate::relocation::rig::{Rig, entries, passes};
+use crate::sealed::{believed, binding};
 use crate::support::{Place, findings, put_ru, stored};
 
 const REGIONS: [&str; 2] = ["ru-msk", "kz-ala"];
@@ -227,6 +229,38 @@ async fn a_copy_is_there_at_rest_and_is_taken_for_no_record() {
     }
     assert_eq!((rows(&places[1], 0x60), rows(&places[1], 0x61)), (1, 3));
     assert_eq!(rows(&places[0], 0x38), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_question_is_for_the_copy_of_its_own_home() {
+    let rig = rig(9).await;
+    written(&rig, put(&rig, "anna", "main", b"hello")).await;
+    has_version(&rig, "anna", "main", 1).await;
+    let asked = rig.told(1, Op::TransitKey(proto::TransitKeyAsked {})).await;
+    let Ok(Outcome::TransitKey(note)) = asked else { panic!("a key") };
+    let to = believed(&rig.regions[1].place, &note);
+    let ask = |homes: &[&str], copy_of: &str| {
+        let of = Binding { asks: homes, ..binding(Call::Get, "anna", "main") };
+        let (question, secret) = to.seal(&of, &[]).unwrap();
+        let Op::Get(get) = get("anna", "main", copy_of) else { panic!("a get") };
+        let (sealed_key, sealed_question) = (to.id().to_owned(), question.into());
+        (Op::Get(proto::Get { sealed_key, sealed_question, ..get }), secret)
+    };
+    let (op, secret) = ask(&["ru-msk"], "ru-msk");
+    let Ok(Outcome::Found(found)) = rig.told(1, op).await else { panic!("a copy") };
+    assert!(found.sealed);
+    assert_eq!(secret.open(found.version, &found.etag, &found.body).unwrap(), b"hello");
+    // Whatever the call says that brings it, it is for that copy.
+    for (homes, copy_of) in [
+        (&[][..], "ru-msk"),
+        (&["eu-fra"][..], "ru-msk"),
+        (&["ru-msk"][..], "eu-fra"),
+        (&["ru-msk"][..], ""),
+    ] {
+        let refused = rig.told(1, ask(homes, copy_of).0).await.err().unwrap();
+        assert_eq!(refused.reason, "TRANSIT_SEAL_INVALID");
+    }
+    rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

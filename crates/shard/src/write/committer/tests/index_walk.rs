@@ -315,6 +315,8 @@ impl Run {
             cursor_each: false,
             of: Of::Records,
             purpose: String::new(),
+            question: None,
+            export: false,
             caller: "app".to_owned(),
         }
     }
