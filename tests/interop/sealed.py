@@ -87,6 +87,13 @@ def threads():
             with Client(GATEWAY, **settings()) as plain:
                 raises(Refused, lambda: list(plain.list("payments", **asked)), "TRANSIT_NOT_SEALED")
         assert bodies(client.scan("payments", region="eu-fra", purpose="a test")) == whole
+        told, *records = client.export_subject(PERSON, domicile="eu-fra", purpose="asked")
+        assert [held.collection for held in told.collections] == ["payments"]
+        assert bodies(records) == whole
+        with Client(GATEWAY, **settings()) as plain:
+            raises(Refused, lambda: list(plain.export_subject(PERSON, domicile="eu-fra",
+                                                              purpose="asked")),
+                   "TRANSIT_NOT_SEALED")
         raises(NotSealed, lambda: list(client.scan("payments", region="ru-msk", purpose="a test")))
         listed = client.list("payments", subject=PERSON, domicile="eu-fra", purpose="a test")
         assert {record.key for record in listed} == {"card", "a", "b"}
@@ -123,6 +130,8 @@ async def tasks():
         assert listed["card"] == b"two" and len(listed) == 6
         scan = client.scan("payments", region="eu-fra", purpose="a test")
         assert bodies([record async for record in scan]) == listed
+        export = client.export_subject(PERSON, domicile="eu-fra", purpose="asked")
+        assert bodies([part async for part in export][1:]) == listed
 
 
 threads()

@@ -1,7 +1,9 @@
 """Sealed bodies and bodies under the caller's own keys, against the vectors of the repository. `python -m
 unittest` runs it, with the package installed."""
 
+import hashlib
 import json
+import os
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +11,14 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from bailiwick import CallerKey, CallerKeys, NotOpened, NotSealed, Unproven
+from bailiwick import CallerKey, CallerKeys, NotOpened, NotSealed, Unproven, sealed
+from bailiwick._export import Seals
 from bailiwick._sealed_calls import SealedCalls
 from bailiwick._sealing import Bodies, Tries, regions_of
-from bailiwick.errors import Refused
+from bailiwick._subjects import Export
+from bailiwick.errors import ConnectionBroken, Refused
 from bailiwick.sealed import Binding, TransitKey, listed
-from bailiwick.v1 import records_pb2, transit_pb2
+from bailiwick.v1 import records_pb2, subjects_pb2, transit_pb2
 
 VECTORS = json.loads(
     (Path(__file__).resolve().parents[3] / "crates/sealed/tests/vectors.json").read_text()
@@ -24,6 +28,63 @@ NOW = 1_500_000
 
 def region_key() -> TransitKey:
     return TransitKey.verify(VECTORS["note"], VECTORS["identity"], VECTORS["region"], NOW)
+
+
+def held(names):
+    collections = [subjects_pb2.SubjectCollection(collection=name) for name in names]
+    return subjects_pb2.Subject(collections=collections)
+
+
+def response(seal=b"", **part):
+    return subjects_pb2.ExportSubjectResponse(seal=seal, **part)
+
+
+def seal(secret, bound, body=b""):
+    nonce = os.urandom(32)
+    key = sealed._hmac(secret.secret, b"bailiwick sealed answer key v1" + nonce)
+    return nonce + sealed._seal(key, bound, body)
+
+
+def honest(secret):
+    """What a region answers to an export: two pages of messages, one without records, and one of profiles."""
+    names = ["messages", "payments", "profiles"]
+    bound = sealed.parts("bailiwick sealed export v1", *(name.encode() for name in names))
+    answers = [response(seal(secret, bound), subject=held(names))]
+    for name, since, following, keys in (
+        ("messages", b"", b"then", "ab"), ("messages", b"then", b"", "c"),
+        ("payments", b"", b"", ""), ("profiles", b"", b"", ["main"]),
+    ):
+        digest = hashlib.sha256()
+        for key in keys:
+            body = seal(secret, listed("p-1", name, key, 3, "e", 0), b"of " + key.encode())
+            digest.update(sealed.parts("", body))
+            subject = records_pb2.SubjectRef(id="p-1", domicile="ru-msk")
+            answers.append(response(record=records_pb2.Record(
+                subject=subject, collection=name, key=key, version=3, etag="e", body=body,
+                sealed=True,
+            )))
+        bound = sealed.parts(
+            "bailiwick sealed page v1", name.encode(), since, following, digest.digest()
+        )
+        page = subjects_pb2.ExportPage(next=following)
+        answers.append(response(seal(secret, bound), page=page))
+    return [*answers, response(end=subjects_pb2.ExportEnd(record_count=4))]
+
+
+def exported(secret, answers):
+    """The bodies of an export, with the count that a gateway would give."""
+    export = Export(Bodies(None, [], None), "p-1", "ru-msk", "asked", None)
+    export._seals, bodies = Seals(secret, "p-1"), []
+    for answer in answers:
+        sent = subjects_pb2.ExportSubjectResponse()
+        sent.CopyFrom(answer)
+        if sent.HasField("end"):
+            sent.end.record_count = sum(one.HasField("record") for one in answers)
+        part = export.part(sent)
+        if part is not None and not isinstance(part, subjects_pb2.Subject):
+            bodies.append(part.body)
+    export.ended()
+    return bodies
 
 
 class Formats(unittest.TestCase):
@@ -74,6 +135,80 @@ class Formats(unittest.TestCase):
                 other[at] = other[at] + 1 if isinstance(other[at], int) else other[at] + "x"
                 with self.assertRaises(NotOpened):
                     secret.open_bound(listed(*other), answer)
+
+    def test_seals_of_an_export(self):
+        asked = VECTORS["sealed"][-1]
+        binding = Binding(
+            asked["call"], asked["tenant"], asked["subject"], "", "", asks=tuple(asked["asks"])
+        )
+        ephemeral = X25519PrivateKey.from_private_bytes(bytes.fromhex(asked["ephemeral"]))
+        _, secret = region_key().seal(binding, b"", ephemeral)
+        seals = Seals(secret, "p-1")
+        all_of = {kind: [] for kind in ("record", "collections", "page")}
+        for one in VECTORS["parts"]:
+            all_of[one["kind"]].append(one)
+        first, empty = all_of["collections"]
+        seals.begin(held(first["names"]), bytes.fromhex(first["answer"]))
+        with self.assertRaises(NotOpened):
+            Seals(secret, "p-1").begin(held(first["names"]), bytes.fromhex(empty["answer"]))
+        # The vectors have the pages of its second collection alone.
+        seals._left.pop(0)
+        for one in all_of["record"]:
+            record = records_pb2.Record(
+                subject=records_pb2.SubjectRef(id="p-1"), body=bytes.fromhex(one["answer"]),
+                sealed=True, **{name: one[name] for name in (
+                    "collection", "key", "version", "etag", "attachment_bytes")},
+            )
+            self.assertEqual(seals.record(record).body.hex(), one["body"])
+        with self.assertRaises(NotOpened):
+            seals.end()
+        for one in all_of["page"]:
+            seals.page(bytes.fromhex(one["next"]), bytes.fromhex(one["answer"]))
+        seals.end()
+
+    def test_an_export_that_a_gateway_has_changed_has_no_end(self):
+        def question():
+            binding = Binding("export", "sample", "p-1", "", "", asks=("asked",))
+            return region_key().seal(binding, b"")[1]
+
+        secret, another = question(), question()
+        whole, other = honest(secret), honest(another)
+        self.assertEqual(exported(secret, whole), [b"of a", b"of b", b"of c", b"of main"])
+
+        def changed(at, **fields):
+            record = records_pb2.Record()
+            record.CopyFrom(whole[at].record)
+            for name, value in fields.items():
+                setattr(record, name, value)
+            return whole[:at] + [response(record=record)] + whole[at + 1:]
+
+        lies = {
+            "no record": whole[:2] + whole[3:],
+            "no page": whole[:4] + whole[6:],
+            "no empty page": whole[:6] + whole[7:],
+            "no collection": whole[:7] + whole[9:],
+            "an end at once": whole[:1] + whole[9:],
+            "no end": whole[:9],
+            "no first part": whole[1:],
+            "two first parts": whole[:6] + whole[:1] + whole[6:],
+            "another order": [whole[0], whole[2], whole[1], *whole[3:]],
+            "a page again": whole[:4] + whole[1:],
+            "a record twice": whole[:2] + whole[1:],
+            "another body": changed(1, body=whole[2].record.body),
+            "a plain body": changed(1, body=b"plain", sealed=False),
+            "no mark": changed(1, sealed=False),
+            "another version": changed(1, version=4),
+            "another key": changed(1, key="b"),
+            "an attachment": changed(1, attachment_bytes=9),
+            "another collection": changed(1, collection="profiles"),
+            "another answer's record": [whole[0], other[1], *whole[2:]],
+            "another answer's page": whole[:4] + other[4:6] + whole[6:],
+            "another answer's first part": other[:1] + whole[1:],
+            "another answer": other,
+        }
+        for what, answers in lies.items():
+            with self.subTest(what), self.assertRaises((NotOpened, ConnectionBroken)):
+                exported(secret, answers)
 
     def test_notes(self):
         note, identity, region = VECTORS["note"], VECTORS["identity"], VECTORS["region"]

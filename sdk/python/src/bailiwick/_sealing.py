@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bailiwick import errors
+from bailiwick._export import Seals, opened
 from bailiwick.sealed import (
     SKEW_SECONDS,
     AnswerSecret,
@@ -17,7 +18,6 @@ from bailiwick.sealed import (
     NotOpened,
     NotSealed,
     TransitKey,
-    listed,
 )
 from bailiwick.v1 import records_pb2, subjects_pb2, transit_pb2
 
@@ -46,9 +46,9 @@ class Bodies:
     def seals(self) -> bool:
         return bool(self._identities)
 
-    def refuse_plain(self, reads: bool = False) -> None:
-        """Refuses a call whose bodies could not be sealed or encrypted. What is read may be decrypted."""
-        if self.seals or (self._own is not None and not reads):
+    def refuse_plain(self) -> None:
+        """Refuses a call whose bodies could not be sealed or encrypted."""
+        if self.seals or self._own is not None:
             raise NotSealed("this call cannot seal the bodies that it carries")
 
     # The caller's own keys.
@@ -150,14 +150,20 @@ class Bodies:
         secret = None if secrets is None else secrets.get(record.subject.domicile)
         if record.sealed != (secrets is not None) or (secret is None) != (secrets is None):
             raise NotOpened("the answer's body is not what the region sealed to this question")
-        if secret is not None:
-            bound = listed(
-                record.subject.id, record.collection, record.key, record.version, record.etag,
-                record.attachment_bytes,
-            )
-            record.body = secret.open_bound(bound, record.body)
-            record.sealed = False
-        return record
+        return record if secret is None else opened(record, secret)
+
+    def seal_export(self, message: Any, key: TransitKey | None) -> tuple[Any, Seals | None]:
+        """An export as it leaves, and what shows that it is whole. Without a key it leaves as it is."""
+        if key is None:
+            return message, None
+        subject = message.subject.id
+        binding = Binding("export", self._tenant, subject, "", "", asks=(message.purpose,))
+        question, secret = key.seal(binding, b"")
+        sent = type(message)()
+        sent.CopyFrom(message)
+        asked = transit_pb2.SealedQuestion(region=key.region, key=key.id, question=question)
+        sent.sealed_question.CopyFrom(asked)
+        return sent, Seals(secret, subject)
 
     def unknown(self, refused: errors.BailiwickError) -> bool:
         """Whether keys are to be fetched again. They are forgotten then."""

@@ -16,6 +16,7 @@ from bailiwick._core import Evidence, Record, Settings, Written, new_request_id
 from bailiwick._messages import check_touch, evidence_of, record_of, time_of, view_of
 from bailiwick._sealing import Bodies
 from bailiwick.receipts import Entry, Expected, check_write
+from bailiwick.sealed import TransitKey
 from bailiwick.v1 import operations_pb2, records_pb2, subjects_pb2
 
 A = TypeVar("A")
@@ -312,25 +313,40 @@ def touch(
 class Export:
     """What an export has given so far: it is whole once its end has come, with its number of records."""
 
-    def __init__(self, bodies: Bodies, subject: str, domicile: str, purpose: str) -> None:
-        # This client does not ask for sealed exports. Bodies under the caller's own keys are decrypted.
-        bodies.refuse_plain(reads=True)
+    def __init__(
+        self, bodies: Bodies, subject: str, domicile: str, purpose: str, key: TransitKey | None
+    ) -> None:
         self._bodies, self._count, self._whole = bodies, 0, False
-        self.message = subjects_pb2.ExportSubjectRequest(
+        message = subjects_pb2.ExportSubjectRequest(
             subject=_ref(subject, domicile), purpose=purpose
         )
+        self.message, self._seals = bodies.seal_export(message, key)
 
     def part(self, answer: Any) -> subjects_pb2.Subject | Record | None:
         """The subject or a record; None at the end."""
-        which = answer.WhichOneof("part")
+        which, seals = answer.WhichOneof("part"), self._seals
         if which == "subject":
+            if seals is not None:
+                seals.begin(answer.subject, answer.seal)
             return answer.subject
         if which == "record":
             self._count += 1
             record = answer.record
+            record = self._bodies.opened_of_many(record, None) if seals is None else seals.record(record)
             return record_of(record if record.attachment_bytes else self._bodies.decrypted(record))
+        if which == "page" and seals is not None:
+            seals.page(answer.page.next, answer.seal)
+            return None
         self._whole = which == "end" and answer.end.record_count == self._count
+        if self._whole and seals is not None:
+            seals.end()
         return None
+
+    def refused(self, failed: Any) -> errors.BailiwickError:
+        """Why the export ended. A key from before is forgotten, so the next export has that of now."""
+        refused = errors.of_rpc(failed)
+        self._bodies.unknown(refused)
+        return refused
 
     def ended(self) -> None:
         """The stream has ended: raises unless it was whole."""
@@ -375,6 +391,7 @@ class SubjectCalls:
     _bodies: Bodies
     _subjects: Any
     _call: Callable[..., tuple[Any, bool]]
+    _key_of: Callable[[str], TransitKey]
 
     subject = for_threads(subject)
     locate = for_threads(locate)
@@ -397,7 +414,8 @@ class SubjectCalls:
         """Everything that a region holds of a subject: first what is known of it, then each record; of an
         attachment all but the body. Each export has an entry in the placement log, with the purpose. It
         ends without an error only if it is whole; one that breaks is not begun again by itself."""
-        export = Export(self._bodies, subject, domicile, purpose)
+        key = self._key_of(domicile) if self._bodies.seals else None
+        export = Export(self._bodies, subject, domicile, purpose, key)
         call = self._subjects.Export(export.message, metadata=self._settings.metadata())
         try:
             for answer in call:
@@ -405,7 +423,7 @@ class SubjectCalls:
                     yield part
             export.ended()
         except grpc.RpcError as failed:
-            raise errors.of_rpc(failed) from None
+            raise export.refused(failed) from None
         finally:
             call.cancel()
 
@@ -417,6 +435,7 @@ class AsyncSubjectCalls:
     _bodies: Bodies
     _subjects: Any
     _call: Callable[..., Awaitable[tuple[Any, bool]]]
+    _key_of: Callable[[str], Awaitable[TransitKey]]
 
     subject = for_tasks(subject)
     locate = for_tasks(locate)
@@ -437,7 +456,8 @@ class AsyncSubjectCalls:
         self, subject: str, *, domicile: str, purpose: str
     ) -> AsyncIterator[subjects_pb2.Subject | Record]:
         """See :meth:`bailiwick.Client.export_subject`."""
-        export = Export(self._bodies, subject, domicile, purpose)
+        key = await self._key_of(domicile) if self._bodies.seals else None
+        export = Export(self._bodies, subject, domicile, purpose, key)
         call = self._subjects.Export(export.message, metadata=self._settings.metadata())
         try:
             async for answer in call:
@@ -445,6 +465,6 @@ class AsyncSubjectCalls:
                     yield part
             export.ended()
         except grpc.RpcError as failed:
-            raise errors.of_rpc(failed) from None
+            raise export.refused(failed) from None
         finally:
             call.cancel()
