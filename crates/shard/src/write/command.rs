@@ -406,12 +406,31 @@ pub(crate) enum Errand {
 /// What is done about the region's keys.
 pub(crate) enum KeyWork {
     Change(KeyChange),
-    /// Wrap these subjects under the current generation.
-    Rewrap(Vec<Owner>),
-    /// The same of the stand-ins of these uploads.
-    RewrapUploads(Vec<Key>),
-    /// The same of copies of records of other regions.
-    RewrapCopies(Vec<Key>),
+    /// Wrap these rows under the current generation.
+    Rewrap(Wrapped, Vec<Key>),
+}
+
+/// What a generation of the region's key wraps.
+#[derive(Clone, Copy)]
+pub(crate) enum Wrapped {
+    Subjects,
+    /// The stand-ins of uploads in progress.
+    Uploads,
+    /// Copies of records of other regions, by sets.
+    Copies,
+}
+
+impl Wrapped {
+    pub(crate) const ALL: [Self; 3] = [Self::Subjects, Self::Uploads, Self::Copies];
+
+    /// What entries and messages call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Subjects => "subjects",
+            Self::Uploads => "uploads",
+            Self::Copies => "copies",
+        }
+    }
 }
 
 /// A step of the walk that builds indexes, as it was found outside of the committer.

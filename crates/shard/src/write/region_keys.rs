@@ -1,5 +1,5 @@
-//! Generations of the region's key: one more, which is the current one then; subjects wrapped under
-//! it; an old one destroyed. Each step is a commit with a KEY entry.
+//! Generations of the region's key: a new one is added and becomes the current one, rows are wrapped
+//! under it, an old one is destroyed. Each step is a commit with a KEY entry.
 //!
 //! A change is made ready in a file beside the keyring, committed, and then taken. A crash between the
 //! last two is settled by the next start: the store's rows say which of the two files is right.
@@ -15,11 +15,10 @@ use crate::node::Node;
 use crate::store::copied_set::{CopiedSet, SetRow};
 use crate::store::damage::read_row;
 use crate::store::keyring::KeyChange;
-use crate::store::keys::Owner;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::Minute;
 use crate::store::{attachment, generations, keys};
-use crate::write::command::KeyWork;
+use crate::write::command::{KeyWork, Wrapped};
 use crate::write::committer::Committer;
 
 impl Committer {
@@ -27,9 +26,7 @@ impl Committer {
     pub(super) fn work_on_keys(&mut self, work: KeyWork) -> Result<Result<(), Error>, Error> {
         match work {
             KeyWork::Change(change) => self.change_keys(change),
-            KeyWork::Rewrap(owners) => self.rewrap(&owners),
-            KeyWork::RewrapUploads(rows) => self.rewrap_uploads(&rows),
-            KeyWork::RewrapCopies(rows) => self.rewrap_copies(&rows),
+            KeyWork::Rewrap(what, rows) => self.rewrap(what, rows),
         }
     }
 
@@ -69,17 +66,23 @@ impl Committer {
         Ok(Ok(()))
     }
 
-    /// Wraps subjects under the current generation. One that does so already, or is gone, is left.
-    fn rewrap(&mut self, owners: &[Owner]) -> Result<Result<(), Error>, Error> {
+    /// Wraps rows under the current generation. One that is so already, or is gone, is left.
+    fn rewrap(&mut self, what: Wrapped, rows: Vec<Key>) -> Result<Result<(), Error>, Error> {
         let node = Arc::clone(&self.node);
         let current = node.keyring.generations().last().copied().unwrap_or_default();
-        let mut batch = Batch::new();
-        let (mut done, mut damaged) = (Vec::new(), 0_u64);
-        for owner in owners {
-            match self.rewrapped(owner, current) {
+        let (mut batch, mut done, mut damaged) = (Batch::new(), Vec::new(), 0_u64);
+        let view = node.engine.view()?;
+        for key in rows {
+            let Ok(Some(stored)) = read_row(&*view, &key)? else { continue };
+            let rewrapped = match what {
+                Wrapped::Subjects => subject_rewrapped(&node, &key, &stored, current),
+                Wrapped::Uploads => upload_rewrapped(&node, &key, &stored, current),
+                Wrapped::Copies => copies_rewrapped(&node, &key, &stored),
+            };
+            match rewrapped {
                 Ok(Some(row)) => {
-                    batch.put(owner.row(), row);
-                    done.push(owner.tag);
+                    batch.put(key.clone(), row);
+                    done.push(key);
                 }
                 Ok(None) => {}
                 // It is counted under its old generation, which is not destroyed for as long.
@@ -87,102 +90,44 @@ impl Committer {
                 Err(error) => return Ok(Err(error)),
             }
         }
+        drop(view);
+        let name = what.name();
         if damaged > 0 {
-            tracing::error!(subjects = damaged, "subjects do not open, and are not wrapped again");
+            tracing::error!(damaged, "{name} do not open, and are not wrapped again");
         }
-        let what = format!("subjects were wrapped under generation {current} of the region's key");
-        if let Err(error) = self.commit_wrapped(batch, &what, done.len())? {
-            return Ok(Err(error));
+        if done.is_empty() {
+            return Ok(Ok(()));
         }
-        for tag in done {
-            node.subjects.remove(&tag);
+        let said = format!("{name} were wrapped under generation {current} of the region's key");
+        let mut entry = Entry::key_changed(Minute::of(self.now()).0, &said);
+        entry.say(Detail::Count(u64::try_from(done.len()).unwrap_or(u64::MAX)));
+        if let Err(fault) = self.commit_entry(batch, &entry)? {
+            return Ok(Err(refused(fault)));
+        }
+        if matches!(what, Wrapped::Subjects) {
+            for (_, tag) in done.iter().filter_map(|key| keys::of_subject(key)) {
+                node.subjects.remove(&tag);
+            }
         }
         Ok(Ok(()))
     }
+}
 
-    /// Wraps the stand-ins of uploads under the current generation. One that is so already, or whose
-    /// upload has ended, is left.
-    fn rewrap_uploads(&mut self, uploads: &[Key]) -> Result<Result<(), Error>, Error> {
-        let node = Arc::clone(&self.node);
-        let current = node.keyring.generations().last().copied().unwrap_or_default();
-        let (mut batch, mut done, mut damaged) = (Batch::new(), 0, 0_u64);
-        let view = node.engine.view()?;
-        for key in uploads {
-            let Ok(Some(stored)) = read_row(&*view, key)? else { continue };
-            match upload_rewrapped(&node, key, &stored, current) {
-                Ok(Some(row)) => {
-                    batch.put(key.clone(), row);
-                    done += 1;
-                }
-                Ok(None) => {}
-                // As of a subject.
-                Err(Error::Damaged(_)) => damaged += 1,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        drop(view);
-        if damaged > 0 {
-            tracing::error!(uploads = damaged, "uploads do not open, and are not wrapped again");
-        }
-        let what = format!("uploads were wrapped under generation {current} of the region's key");
-        self.commit_wrapped(batch, &what, done)
+/// A subject's row under the current generation, if it is under another.
+fn subject_rewrapped(
+    node: &Node,
+    key: &[u8],
+    row: &[u8],
+    current: u32,
+) -> Result<Option<Vec<u8>>, Error> {
+    let (_, tag) = keys::of_subject(key).ok_or(Error::Damaged("subjects"))?;
+    let Some(owner) = Subject::owner_of(row, tag, node.subject_keys())? else { return Ok(None) };
+    let SubjectRow::Kept(subject) = node.open_subject(&owner, row)? else { return Ok(None) };
+    if subject.generation() == current {
+        return Ok(None);
     }
-
-    /// Wraps copies of records of other regions under the current generation. Those that are so already,
-    /// or are gone, are left.
-    fn rewrap_copies(&mut self, sets: &[Key]) -> Result<Result<(), Error>, Error> {
-        let node = Arc::clone(&self.node);
-        let current = node.keyring.generations().last().copied().unwrap_or_default();
-        let (mut batch, mut done, mut damaged) = (Batch::new(), 0, 0_u64);
-        let view = node.engine.view()?;
-        for key in sets {
-            let Ok(Some(stored)) = read_row(&*view, key)? else { continue };
-            match copies_rewrapped(&node, key, &stored) {
-                Ok(Some(row)) => {
-                    batch.put(key.clone(), row);
-                    done += 1;
-                }
-                Ok(None) => {}
-                // As of a subject.
-                Err(Error::Damaged(_)) => damaged += 1,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        drop(view);
-        if damaged > 0 {
-            tracing::error!(copies = damaged, "copies do not open, and are not wrapped again");
-        }
-        let what = format!("copies were wrapped under generation {current} of the region's key");
-        self.commit_wrapped(batch, &what, done)
-    }
-
-    /// Commits what was wrapped again, with its entry. The inner error: nothing was changed.
-    fn commit_wrapped(
-        &mut self,
-        batch: Batch,
-        what: &str,
-        count: usize,
-    ) -> Result<Result<(), Error>, Error> {
-        if count == 0 {
-            return Ok(Ok(()));
-        }
-        let mut entry = Entry::key_changed(Minute::of(self.now()).0, what);
-        entry.say(Detail::Count(u64::try_from(count).unwrap_or(u64::MAX)));
-        Ok(self.commit_entry(batch, &entry)?.map_err(refused))
-    }
-
-    /// A subject's row under the current generation, if it is under another.
-    fn rewrapped(&self, owner: &Owner, current: u32) -> Result<Option<Vec<u8>>, Error> {
-        let node = &self.node;
-        let view = node.engine.view()?;
-        let Ok(Some(row)) = read_row(&*view, &owner.row())? else { return Ok(None) };
-        let SubjectRow::Kept(subject) = node.open_subject(owner, &row)? else { return Ok(None) };
-        if subject.generation() == current {
-            return Ok(None);
-        }
-        let subject = subject.rewrapped(owner, node.subject_keys(), &*node.entropy)?;
-        Ok(Some(subject.seal(owner, &node.region, node.random()?)))
-    }
+    let subject = subject.rewrapped(&owner, node.subject_keys(), &*node.entropy)?;
+    Ok(Some(subject.seal(&owner, &node.region, node.random()?)))
 }
 
 /// The row of an upload whose stand-in is wrapped under the current generation, if it is under another.
@@ -192,20 +137,10 @@ fn upload_rewrapped(
     stored: &[u8],
     current: u32,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let damaged = || Error::Damaged("uploads");
-    let stand_in = attachment::stand_in(stored).map_err(|_| damaged())?;
-    let Some(stand_in) = stand_in else { return Ok(None) };
-    let (_, tag) = keys::of_subject(key).ok_or_else(damaged)?;
-    let Some(owner) = Subject::owner_of(stand_in, tag, node.subject_keys())? else {
-        return Ok(None);
-    };
-    let SubjectRow::Kept(own) = node.open_subject(&owner, stand_in)? else { return Ok(None) };
-    if own.generation() == current {
-        return Ok(None);
-    }
-    let own = own.rewrapped(&owner, node.subject_keys(), &*node.entropy)?;
-    let row = own.seal(&owner, &node.region, node.random()?);
-    attachment::with_stand_in(stored, &row).map(Some).map_err(|_| damaged())
+    let damaged = |_| Error::Damaged("uploads");
+    let Some(stand_in) = attachment::stand_in(stored).map_err(damaged)? else { return Ok(None) };
+    let Some(row) = subject_rewrapped(node, key, stand_in, current)? else { return Ok(None) };
+    attachment::with_stand_in(stored, &row).map(Some).map_err(damaged)
 }
 
 /// The row of copies under the current generation, if they are under another.

@@ -1,11 +1,11 @@
-//! Looks after the region's keys in a running shard: does what an operator asks, and wraps all subjects
-//! under the current generation, a few at a time, so that an old one can be destroyed.
+//! Looks after the region's keys in a running shard: does what an operator asks, and wraps everything
+//! under the current generation, some rows at a time, so that an old one can be destroyed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Key, Order, ScanLimit, Span};
+use engine::{Key, Order, ScanLimit};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -15,15 +15,15 @@ use crate::store::attachment;
 use crate::store::copied_set::CopiedSet;
 use crate::store::copy_keys;
 use crate::store::keyring::KeyChange;
-use crate::store::keys::{self, Owner};
+use crate::store::keys;
 use crate::store::subject::Subject;
-use crate::write::command::{Errand, KeyWork};
+use crate::write::command::{Errand, KeyWork, Wrapped};
 use crate::write::committer::Queue;
 use crate::{Error, Settings};
 
 /// Time between two looks whether an operator asks for something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Subjects that one step looks at: far less than would hold up writes when all are wrapped again.
+/// Rows that one step looks at: far less than would hold up writes when all are wrapped again.
 const AT_ONCE: usize = 512;
 
 /// Never done.
@@ -90,72 +90,49 @@ async fn work(queue: &Queue, work: KeyWork) -> Result<(), Error> {
         .unwrap_or_else(|_| Err(Error::KeysNotChanged(Box::new(terms::Reason::ShardBusy.into()))))
 }
 
-/// Wraps every subject under the current generation. One whose row does not open is passed over: it
-/// keeps its generation from being destroyed, and the others are wrapped all the same.
+/// Wraps all that an old generation wraps under the current one. A row that does not open is passed
+/// over: it keeps its generation from being destroyed, and the others are wrapped all the same.
 async fn rewrap_all(node: &Arc<Node>, queue: &Queue) -> Result<(), Error> {
-    let (mut from, mut damaged) = (Some(keys::subjects().from), 0);
-    while let Some(at) = from {
-        let step = step(node, at).await?;
-        damaged += step.unknown + step.unopened;
-        if !step.old.is_empty() {
-            work(queue, KeyWork::Rewrap(step.old)).await?;
+    for what in Wrapped::ALL {
+        let (mut from, mut unknown) = (None, 0);
+        loop {
+            let step = step(node, what, from).await?;
+            unknown += step.unknown;
+            if !step.old.is_empty() {
+                work(queue, KeyWork::Rewrap(what, step.old)).await?;
+            }
+            from = step.next;
+            if from.is_none() {
+                break;
+            }
         }
-        from = step.next;
-    }
-    let uploads = uploads(node).await?;
-    if !uploads.old.is_empty() {
-        work(queue, KeyWork::RewrapUploads(uploads.old)).await?;
-    }
-    if uploads.unknown > 0 {
-        let uploads = uploads.unknown;
-        tracing::error!(uploads, "rows of uploads do not say their generation of the region's key");
-    }
-    let mut from = None;
-    loop {
-        let copies = copies(node, from).await?;
-        if !copies.old.is_empty() {
-            work(queue, KeyWork::RewrapCopies(copies.old)).await?;
+        if unknown > 0 {
+            let name = what.name();
+            tracing::error!(unknown, "{name} do not say their generation of the region's key");
         }
-        let Some(last) = copies.last else { break };
-        from = Some(last);
-    }
-    if damaged > 0 {
-        tracing::error!(
-            subjects = damaged,
-            "rows of subjects do not open: they stay under their generation of the region's key"
-        );
     }
     Ok(())
 }
 
-/// How many subjects each generation wraps, with those that uploads in progress are to create.
+/// How much each generation wraps: subjects, those that uploads in progress are to create, and sets of
+/// copies.
 async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
-    let (mut from, mut counts) = (Some(keys::subjects().from), BTreeMap::<u32, u64>::new());
-    while let Some(at) = from {
-        let step = step(node, at).await?;
-        if step.unknown > 0 {
-            return Err(Error::Damaged("subjects"));
+    let mut counts = BTreeMap::<u32, u64>::new();
+    for what in Wrapped::ALL {
+        let mut from = None;
+        loop {
+            let step = step(node, what, from).await?;
+            if step.unknown > 0 {
+                return Err(Error::Damaged(what.name()));
+            }
+            for (generation, rows) in step.counts {
+                *counts.entry(generation).or_default() += rows;
+            }
+            from = step.next;
+            if from.is_none() {
+                break;
+            }
         }
-        for (generation, subjects) in step.counts {
-            *counts.entry(generation).or_default() += subjects;
-        }
-        from = step.next;
-    }
-    let uploads = uploads(node).await?;
-    if uploads.unknown > 0 {
-        return Err(Error::Damaged("uploads"));
-    }
-    for (generation, uploads) in uploads.counts {
-        *counts.entry(generation).or_default() += uploads;
-    }
-    let mut from = None;
-    loop {
-        let copies = copies(node, from).await?;
-        for (generation, sets) in copies.counts {
-            *counts.entry(generation).or_default() += sets;
-        }
-        let Some(last) = copies.last else { break };
-        from = Some(last);
     }
     let held = node.keyring.generations();
     let current = held.last().copied();
@@ -167,132 +144,85 @@ async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
     Ok(held.iter().map(generation).collect())
 }
 
-/// Some subjects, looked at.
+/// Some rows of a kind, looked at.
 #[derive(Default)]
 struct Step {
     /// By the generation that wraps them.
     counts: BTreeMap<u32, u64>,
     /// Those that are not under the current one.
-    old: Vec<Owner>,
+    old: Vec<Key>,
     /// Rows that do not even say their generation.
     unknown: u64,
-    /// Rows under an old one whose owner cannot be read.
-    unopened: u64,
     /// Where it goes on. None: there are no more.
     next: Option<Key>,
 }
 
-async fn step(node: &Arc<Node>, from: Key) -> Result<Step, Error> {
-    let node = Arc::clone(node);
-    let looked = tokio::task::spawn_blocking(move || look(&node, from)).await;
-    looked.unwrap_or(Err(Error::Damaged("subjects")))
-}
-
-/// The uploads that have a stand-in.
-#[derive(Default)]
-struct Uploads {
-    /// By the generation that wraps it.
-    counts: BTreeMap<u32, u64>,
-    /// The keys of those that are not under the current one.
-    old: Vec<Key>,
-    /// Rows that do not even say their generation.
-    unknown: u64,
-}
-
-async fn uploads(node: &Arc<Node>) -> Result<Uploads, Error> {
-    let node = Arc::clone(node);
-    let looked = tokio::task::spawn_blocking(move || look_at_uploads(&node)).await;
-    looked.unwrap_or(Err(Error::Damaged("uploads")))
-}
-
-/// Looks at all uploads. Blocks its thread.
-fn look_at_uploads(node: &Node) -> Result<Uploads, Error> {
-    let current = node.keyring.generations().last().copied();
-    let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
-    let mut uploads = Uploads::default();
-    for (key, row) in page.rows {
-        let generation = match attachment::generation_of(&row) {
-            Ok(Some(generation)) => generation,
-            Ok(None) => continue,
-            Err(_) => {
-                uploads.unknown += 1;
-                continue;
+impl Step {
+    fn add(&mut self, key: Key, generation: Result<Option<u32>, Error>, current: Option<u32>) {
+        match generation {
+            Ok(Some(generation)) => {
+                *self.counts.entry(generation).or_default() += 1;
+                if Some(generation) != current {
+                    self.old.push(key);
+                }
             }
-        };
-        *uploads.counts.entry(generation).or_default() += 1;
-        if Some(generation) != current {
-            uploads.old.push(key);
+            Ok(None) => {}
+            Err(_) => self.unknown += 1,
         }
     }
-    Ok(uploads)
 }
 
-/// Some copies of records of other regions, by collections of subjects.
-#[derive(Default)]
-struct Copies {
-    /// By the generation that wraps them.
-    counts: BTreeMap<u32, u64>,
-    /// The keys of those that are not under the current one.
-    old: Vec<Key>,
-    /// The last one. None: there are no more.
-    last: Option<Key>,
-}
-
-async fn copies(node: &Arc<Node>, from: Option<Key>) -> Result<Copies, Error> {
+async fn step(node: &Arc<Node>, what: Wrapped, from: Option<Key>) -> Result<Step, Error> {
     let node = Arc::clone(node);
-    let looked = tokio::task::spawn_blocking(move || look_at_copies(&node, from.as_deref())).await;
-    looked.unwrap_or(Err(Error::Damaged("copies")))
-}
-
-/// Looks at some copies. Blocks its thread.
-fn look_at_copies(node: &Node, from: Option<&[u8]>) -> Result<Copies, Error> {
-    let current = node.keyring.generations().last().copied();
-    let limit = ScanLimit { rows: AT_ONCE, bytes: 4 << 20 };
-    let page = node.engine.scan(&copy_keys::sets(from), Order::Ascending, limit)?;
-    let mut copies = Copies::default();
-    for (key, row) in page.rows {
-        if let Some(generation) = CopiedSet::generation_of(&row)? {
-            *copies.counts.entry(generation).or_default() += 1;
-            if Some(generation) != current {
-                copies.old.push(key.clone());
-            }
-        }
-        copies.last = Some(key);
-    }
-    Ok(copies)
+    let looked = tokio::task::spawn_blocking(move || match what {
+        Wrapped::Subjects => look_at_subjects(&node, from),
+        Wrapped::Uploads => look_at_uploads(&node),
+        Wrapped::Copies => look_at_copies(&node, from.as_deref()),
+    });
+    looked.await.unwrap_or(Err(Error::Damaged(what.name())))
 }
 
 /// Looks at some subjects. Blocks its thread.
-fn look(node: &Node, mut from: Key) -> Result<Step, Error> {
+fn look_at_subjects(node: &Node, from: Option<Key>) -> Result<Step, Error> {
     let current = node.keyring.generations().last().copied();
     let limit = ScanLimit { rows: 1, bytes: 1 };
+    let mut span = keys::subjects();
+    span.from = from.unwrap_or(span.from);
     let mut step = Step::default();
     for _ in 0..AT_ONCE {
         // Each subject's own row comes before those of its records, which are passed over.
-        let span = Span { from, until: keys::subjects().until };
         let mut page = node.engine.scan(&span, Order::Ascending, limit)?;
         let Some((key, row)) = page.rows.pop() else { return Ok(step) };
-        let (prefix, tag) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
-        from = keys::past_subject(prefix);
-        if !keys::is_subject(&key) {
-            continue;
-        }
-        let generation = match Subject::generation_of(&row) {
-            Ok(Some(generation)) => generation,
-            Ok(None) => continue,
-            Err(_) => {
-                step.unknown += 1;
-                continue;
-            }
-        };
-        *step.counts.entry(generation).or_default() += 1;
-        if Some(generation) != current {
-            match Subject::owner_of(&row, tag, node.subject_keys()) {
-                Ok(owner) => step.old.extend(owner),
-                Err(_) => step.unopened += 1,
-            }
+        let (prefix, _) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
+        span.from = keys::past_subject(prefix);
+        if keys::is_subject(&key) {
+            step.add(key, Subject::generation_of(&row), current);
         }
     }
-    step.next = Some(from);
+    step.next = Some(span.from);
+    Ok(step)
+}
+
+/// Looks at all uploads. Blocks its thread.
+fn look_at_uploads(node: &Node) -> Result<Step, Error> {
+    let current = node.keyring.generations().last().copied();
+    let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
+    let mut step = Step::default();
+    for (key, row) in page.rows {
+        step.add(key, attachment::generation_of(&row), current);
+    }
+    Ok(step)
+}
+
+/// Looks at some copies. Blocks its thread.
+fn look_at_copies(node: &Node, from: Option<&[u8]>) -> Result<Step, Error> {
+    let current = node.keyring.generations().last().copied();
+    let limit = ScanLimit { rows: AT_ONCE, bytes: 4 << 20 };
+    let page = node.engine.scan(&copy_keys::sets(from), Order::Ascending, limit)?;
+    let next = page.rows.last().map(|(key, _)| key.clone());
+    let mut step = Step { next, ..Step::default() };
+    for (key, row) in page.rows {
+        step.add(key, CopiedSet::generation_of(&row), current);
+    }
     Ok(step)
 }

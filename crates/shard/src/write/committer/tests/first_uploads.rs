@@ -9,7 +9,7 @@ use crate::store::keyring::KeyChange;
 use crate::store::keys;
 use crate::store::participants::Participant;
 use crate::write::abandoned::abandoned;
-use crate::write::command::{Basis, KeyWork, UploadStep, What};
+use crate::write::command::{Basis, KeyWork, UploadStep, What, Wrapped};
 
 /// What comes with each step of an upload that may create its subject.
 fn basis(given: Option<Findings>) -> Basis {
@@ -293,7 +293,7 @@ fn an_old_generation_can_be_destroyed_while_one_goes_on() {
         stage.committer.work_on_keys(what).expect("a store").expect("it is done");
     };
     work(KeyWork::Change(KeyChange::Add));
-    work(KeyWork::RewrapUploads(vec![row().0]));
+    work(KeyWork::Rewrap(Wrapped::Uploads, vec![row().0]));
     assert_eq!(generation(), Some(2));
     work(KeyWork::Change(KeyChange::Destroy(1)));
     assert_eq!(stage.does(first(&stage, chunk(&stage, 0))), "uploading");
