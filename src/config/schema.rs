@@ -4,7 +4,7 @@
 mod shard;
 
 use atlas::COUNTRY;
-use atlas::toml::{Form, Json, NAME, Shape, Table, needed, optional};
+use atlas::toml::{Form, Json, Key, NAME, Shape, Table, needed, optional};
 use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 
 pub(crate) use shard::SHARD;
@@ -19,47 +19,79 @@ const IN_FLIGHT_MAX: u64 = GATEWAY_IN_FLIGHT_MAX as u64;
 /// Worker threads of one process at most.
 pub(super) const THREADS_MAX: u64 = 256;
 
-const PATH: Form =
-    Form::Shape(&Shape { name: "path", code: "VALUE_INVALID", wanted: "a path", json: Json::Any });
+/// The shape of a text: what it is called, what messages ask for, and what the JSON Schema says.
+const fn shape(name: &'static str, wanted: &'static str, json: Json) -> Shape {
+    Shape { name, code: "VALUE_INVALID", wanted, json }
+}
 
-const LISTEN: Form = Form::Shape(&Shape {
-    name: "address and port",
-    code: "VALUE_INVALID",
-    wanted: "an address and port such as 127.0.0.1:7400",
-    json: Json::Pattern("^[0-9a-fA-F.:\\[\\]%]+:[0-9]{1,5}$"),
-});
+const PATH: Form = Form::Shape(&shape("path", "a path", Json::Any));
 
-const CALLER: Form = Form::Shape(&Shape {
-    name: "name of a caller",
-    code: "VALUE_INVALID",
-    wanted: "a name of at most 256 bytes",
-    json: Json::Any,
-});
+const LISTEN: Form = Form::Shape(&shape(
+    "address and port",
+    "an address and port such as 127.0.0.1:7400",
+    Json::Pattern("^[0-9a-fA-F.:\\[\\]%]+:[0-9]{1,5}$"),
+));
 
-const URI: Form = Form::Shape(&Shape {
-    name: "URI",
-    code: "VALUE_INVALID",
-    wanted: "a URI of at most 256 bytes",
-    json: Json::Pattern("^[^:]+://.+$"),
-});
+const CALLER: Form =
+    Form::Shape(&shape("name of a caller", "a name of at most 256 bytes", Json::Any));
 
-const KEY_SET: Form = Form::Shape(&Shape {
-    name: "path or https address",
-    code: "VALUE_INVALID",
-    wanted: "a path, or an address of the form https://host/path, without a user or password",
-    json: Json::Any,
-});
+const URI: Form =
+    Form::Shape(&shape("URI", "a URI of at most 256 bytes", Json::Pattern("^[^:]+://.+$")));
+
+const KEY_SET: Form = Form::Shape(&shape(
+    "path or https address",
+    "a path, or an address of the form https://host/path, without a user or password",
+    Json::Any,
+));
 
 /// Names that the map declares.
-const OF_THE_MAP: Form = Form::Shape(&Shape {
-    name: "name in the map, or `*`",
-    code: "VALUE_INVALID",
-    wanted: "a name that the map declares, or \"*\"",
-    json: Json::Pattern("^(\\*|[a-z0-9-]{1,63})$"),
-});
+const OF_THE_MAP: Form = Form::Shape(&shape(
+    "name in the map, or `*`",
+    "a name that the map declares, or \"*\"",
+    Json::Pattern("^(\\*|[a-z0-9-]{1,63})$"),
+));
 
 const SWITCH: &str = "`false`";
 const NO_TLS: &str = "none: loopback and plaintext";
+
+// === keys of both configurations ===
+
+const PLAINTEXT_METRICS: Key = optional(
+    "plaintext_metrics",
+    Form::Flag,
+    SWITCH,
+    "`admin_listen` may be any address, in plaintext.",
+);
+const METRICS_KEY: Key = optional(
+    "metrics",
+    Form::Table(&METRICS),
+    "none: loopback only",
+    "Access to health and metrics from other machines.",
+);
+const REQUIRE_SANDBOX: Key = optional(
+    "require_sandbox",
+    Form::Flag,
+    SWITCH,
+    "Refuse to start, with exit code 64, where the kernel does not enforce the whole sandbox.",
+);
+const MAP_PACKS: Key = optional(
+    "map_packs",
+    Form::Filled(&PATH),
+    "none",
+    "Statute packs, in addition to the built-in ones.",
+);
+const MAP_NOTE: Key = optional(
+    "map_note",
+    PATH,
+    "none; required with `map_signers`",
+    "The signatures of the map, as `bailiwick map sign` writes them.",
+);
+const MAP_SIGNERS: Key = optional(
+    "map_signers",
+    Form::Filled(&Form::Text),
+    "none: the map comes from this file only",
+    "The public keys whose signatures on maps count, as `bailiwick map key` prints them. At least two.",
+);
 
 /// A gateway's configuration.
 pub(crate) static GATEWAY: Table = Table {
@@ -94,24 +126,9 @@ pub(crate) static GATEWAY: Table = Table {
             SWITCH,
             "Callers connect without TLS. With `[tls]` the gateway still uses TLS to shards.",
         ),
-        optional(
-            "plaintext_metrics",
-            Form::Flag,
-            SWITCH,
-            "`admin_listen` may be any address, in plaintext.",
-        ),
-        optional(
-            "metrics",
-            Form::Table(&METRICS),
-            "none: loopback only",
-            "Access to health and metrics from other machines.",
-        ),
-        optional(
-            "require_sandbox",
-            Form::Flag,
-            SWITCH,
-            "Refuse to start, with exit code 64, where the kernel does not enforce the whole sandbox.",
-        ),
+        PLAINTEXT_METRICS,
+        METRICS_KEY,
+        REQUIRE_SANDBOX,
         optional(
             "threads",
             Form::Number(1, THREADS_MAX),
@@ -123,24 +140,9 @@ pub(crate) static GATEWAY: Table = Table {
             PATH,
             "The region map. With `map_signers` it is the first one: the gateway accepts newer maps that its shards hold.",
         ),
-        optional(
-            "map_packs",
-            Form::Filled(&PATH),
-            "none",
-            "Statute packs, in addition to the built-in ones.",
-        ),
-        optional(
-            "map_note",
-            PATH,
-            "none; required with `map_signers`",
-            "The signatures of the map, as `bailiwick map sign` writes them.",
-        ),
-        optional(
-            "map_signers",
-            Form::Filled(&Form::Text),
-            "none: the map comes from this file only",
-            "The public keys whose signatures on maps count, as `bailiwick map key` prints them. At least two.",
-        ),
+        MAP_PACKS,
+        MAP_NOTE,
+        MAP_SIGNERS,
         needed(
             "annexes",
             Form::Filled(&PATH),
@@ -187,12 +189,11 @@ pub(crate) static GATEWAY: Table = Table {
 };
 
 /// An origin, as browsers state it: scheme, host and port without a path.
-const ORIGIN: Form = Form::Shape(&Shape {
-    name: "origin",
-    code: "VALUE_INVALID",
-    wanted: "an origin such as https://app.example, in lower case, without a path",
-    json: Json::Pattern("^https?://[a-z0-9.:\\[\\]-]+$"),
-});
+const ORIGIN: Form = Form::Shape(&shape(
+    "origin",
+    "an origin such as https://app.example, in lower case, without a path",
+    Json::Pattern("^https?://[a-z0-9.:\\[\\]-]+$"),
+));
 
 static HTTP: Table = Table {
     what: "table [http]",

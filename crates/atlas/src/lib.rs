@@ -70,9 +70,9 @@ pub use map::diff::{Change, Part};
 pub use map::format::format;
 pub use map::renumber::renumber;
 pub use map::{
-    AttributeRules, Clause, ClauseId, CollectionRules, Disputed, Endpoint, Epoch, Exclusions, Home,
-    HomeFor, Lifetime, MapEnding, MapPart, Reads, Region, RegionMap, Review, Site, Statute, Tenant,
-    Unique, client_address,
+    AttributeRules, Clause, ClauseId, CollectionRules, Disputed, ENDPOINT, Endpoint, Epoch,
+    Exclusions, Home, HomeFor, Lifetime, MapEnding, MapPart, Reads, Region, RegionMap, Review,
+    Site, Statute, Tenant, Unique, client_address,
 };
 pub use map_tests::{Expected, Given, MapTests, Person, Verdict};
 pub use plan::{

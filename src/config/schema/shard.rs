@@ -1,55 +1,47 @@
 //! The keys of `shard.toml`.
 
-use atlas::toml::{Form, Json, NAME, Shape, Table, needed, optional};
+use atlas::ENDPOINT;
+use atlas::toml::{Form, Json, NAME, Table, needed, optional};
 
-use super::{LISTEN, METRICS, PATH, SWITCH, THREADS_MAX, TLS};
+use super::{
+    LISTEN, MAP_NOTE, MAP_PACKS, MAP_SIGNERS, METRICS_KEY, PATH, PLAINTEXT_METRICS,
+    REQUIRE_SANDBOX, SWITCH, THREADS_MAX, TLS, shape,
+};
 
 /// The engines.
 pub(super) const ENGINES: &[&str] = &["sled", "fjall", "postgres"];
 /// Megabytes at most: a value above a pebibyte is a typing error.
 const MB_MAX: u64 = 1 << 30;
 
-const WITNESS_KEY: Form = Form::Shape(&Shape {
-    name: "key",
-    code: "VALUE_INVALID",
-    wanted: "the witness's key: <name>+<id>+<key>",
-    json: Json::Pattern("^[^+\\s]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$"),
-});
+const WITNESS_KEY: Form = Form::Shape(&shape(
+    "key",
+    "the witness's key: <name>+<id>+<key>",
+    Json::Pattern("^[^+\\s]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$"),
+));
 
-const WITNESS_URL: Form = Form::Shape(&Shape {
-    name: "submission prefix",
-    code: "VALUE_INVALID",
-    wanted: "its submission prefix, https://host/path, or http:// on this machine",
-    json: Json::Pattern("^https?://.+$"),
-});
+const WITNESS_URL: Form = Form::Shape(&shape(
+    "submission prefix",
+    "its submission prefix, https://host/path, or http:// on this machine",
+    Json::Pattern("^https?://.+$"),
+));
 
-const ENDPOINT: Form = Form::Shape(&Shape {
-    name: "address of a server",
-    code: "VALUE_INVALID",
-    wanted: "https://host or https://host:port in small letters, without a path; http:// on this machine alone",
-    json: Json::Pattern("^https?://[a-z0-9.:\\[\\]-]{1,290}$"),
-});
+const BUCKET: Form = Form::Shape(&shape(
+    "name of a bucket",
+    "3 to 63 of a-z, 0-9, '-' and single inner '.'",
+    Json::Pattern("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
+));
 
-const BUCKET: Form = Form::Shape(&Shape {
-    name: "name of a bucket",
-    code: "VALUE_INVALID",
-    wanted: "3 to 63 of a-z, 0-9, '-' and single inner '.'",
-    json: Json::Pattern("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
-});
+const FOLDERS: Form = Form::Shape(&shape(
+    "folders in a bucket",
+    "names of letters, digits, '-', '_' and inner '.', with '/' between them",
+    Json::Pattern("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"),
+));
 
-const FOLDERS: Form = Form::Shape(&Shape {
-    name: "folders in a bucket",
-    code: "VALUE_INVALID",
-    wanted: "names of letters, digits, '-', '_' and inner '.', with '/' between them",
-    json: Json::Pattern("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"),
-});
-
-const SIGNING_REGION: Form = Form::Shape(&Shape {
-    name: "region of signatures",
-    code: "VALUE_INVALID",
-    wanted: "the name of a region, as the server's operator gives it",
-    json: Json::Pattern("^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$"),
-});
+const SIGNING_REGION: Form = Form::Shape(&shape(
+    "region of signatures",
+    "the name of a region, as the server's operator gives it",
+    Json::Pattern("^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$"),
+));
 
 /// A shard's configuration.
 pub(crate) static SHARD: Table = Table {
@@ -78,47 +70,17 @@ pub(crate) static SHARD: Table = Table {
             SWITCH,
             "Gateways connect without TLS, from this machine. Not together with `[tls]`.",
         ),
-        optional(
-            "plaintext_metrics",
-            Form::Flag,
-            SWITCH,
-            "`admin_listen` may be any address, in plaintext.",
-        ),
-        optional(
-            "metrics",
-            Form::Table(&METRICS),
-            "none: loopback only",
-            "Access to health and metrics from other machines.",
-        ),
-        optional(
-            "require_sandbox",
-            Form::Flag,
-            SWITCH,
-            "Refuse to start, with exit code 64, where the kernel does not enforce the whole sandbox.",
-        ),
+        PLAINTEXT_METRICS,
+        METRICS_KEY,
+        REQUIRE_SANDBOX,
         needed(
             "map",
             PATH,
             "The region map. With `map_signers`, a newer map that the shard has accepted takes precedence. Without, the shard refuses to start with an older map than it has accepted.",
         ),
-        optional(
-            "map_packs",
-            Form::Filled(&PATH),
-            "none",
-            "Statute packs, in addition to the built-in ones.",
-        ),
-        optional(
-            "map_note",
-            PATH,
-            "none; required with `map_signers`",
-            "The signatures of the map, as `bailiwick map sign` writes them.",
-        ),
-        optional(
-            "map_signers",
-            Form::Filled(&Form::Text),
-            "none: the map comes from this file only",
-            "The public keys whose signatures on maps count, as `bailiwick map key` prints them. At least two.",
-        ),
+        MAP_PACKS,
+        MAP_NOTE,
+        MAP_SIGNERS,
         needed(
             "annex",
             PATH,

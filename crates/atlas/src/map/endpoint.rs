@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::toml::schema::{Form, Json, Shape};
+
 /// Bytes of an address at the most.
 const BYTES_MAX: usize = 300;
 /// The ports of HTTPS, and of HTTP on this machine.
@@ -12,6 +14,14 @@ const PORT_PLAIN: u16 = 80;
 /// there, so that two texts of one address are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(String);
+
+/// The address of a server, in files.
+pub const ENDPOINT: Form = Form::Shape(&Shape {
+    name: "address of a server",
+    code: "VALUE_INVALID",
+    wanted: "https://host or https://host:port in small letters, without a path; http:// on this machine alone",
+    json: Json::Pattern("^https?://[a-z0-9.:\\[\\]-]{1,290}$"),
+});
 
 impl Endpoint {
     /// The address that a text gives: `https://host[:port]`, or `http://` on this machine. The host is a

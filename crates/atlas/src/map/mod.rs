@@ -30,7 +30,7 @@ pub use clause::{Clause, ClauseId};
 pub use disputed::{Disputed, client_address};
 pub(crate) use draft::Places;
 pub use endings::{MapEnding, MapPart};
-pub use endpoint::Endpoint;
+pub use endpoint::{ENDPOINT, Endpoint};
 pub use exclusions::Exclusions;
 pub(crate) use exclusions::folded as folded_operator;
 pub use lifetime::Lifetime;

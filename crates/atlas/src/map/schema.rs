@@ -5,11 +5,12 @@ use crate::geo::territory::TERRITORY;
 use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, Transit, UnknownCitizenship};
 use crate::limits;
 use crate::map::attributes::ATTRIBUTE;
+use crate::map::endpoint::ENDPOINT;
 use crate::map::exclusions::EXCLUDE;
 use crate::map::lifetime::Lifetime;
 use crate::map::parts::Unique;
 use crate::map::shapes::{
-    ADDRESSES, COLLECTIONS, DIGEST, ENDPOINT, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
+    ADDRESSES, COLLECTIONS, DIGEST, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
 };
 use crate::toml::schema::{Form, NAME, Table, needed, optional};
 

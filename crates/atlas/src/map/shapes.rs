@@ -45,13 +45,6 @@ pub(super) const VKEY: Form = Form::Shape(&Shape {
     json: Json::Pattern("^[^+\\s]{1,255}\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]{44}$"),
 });
 
-pub(super) const ENDPOINT: Form = Form::Shape(&Shape {
-    name: "address of a server",
-    code: "VALUE_INVALID",
-    wanted: "https://host or https://host:port in small letters, without a path; http:// on this machine alone",
-    json: Json::Pattern("^https?://[a-z0-9.:\\[\\]-]{1,290}$"),
-});
-
 pub(super) const EXEMPT: Form = Form::Shape(&Shape {
     name: "`<statute>/<exemption>`",
     code: "NAME_INVALID",
