@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use crate::support::pki::{Pki, dial};
+use crate::support::secure_shard::REGIONS;
 use crate::support::{Place, Running, Session, put_ru};
 use shard::Error;
 use wire::session as proto;
 use wire::session::call::Op;
 
-const REGIONS: &[&str] = &["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 const SHARD: &str = "spiffe://sample/region/ru-msk/shard/s1";
 const EGRESS: &str = "EGRESS_NOT_COVERED";
 

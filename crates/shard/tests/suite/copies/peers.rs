@@ -6,44 +6,12 @@ use ledger::statement::content_digest;
 use wire::session::{self as proto, call::Op, copy_call::Step};
 
 use super::{BOTH, rows};
-use crate::support::pki::{Pki, dial};
-use crate::support::{Place, Running, Session, findings, open};
+use crate::support::secure_shard::SecureShard;
+use crate::support::{Session, findings};
 
-const TO: &str = "spiffe://sample/region/kz-ala/shard/s1";
 const HOME: &str = "spiffe://sample/region/ru-msk/shard/s1";
 const THIRD: &str = "spiffe://sample/region/eu-fra/shard/s1";
 const GATEWAY: &str = "spiffe://sample/region/ru-msk/gateway/test";
-
-struct Secure {
-    place: Place,
-    pki: Pki,
-    shard: Running,
-}
-
-async fn secure() -> Secure {
-    let pki = Pki::new(&["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"]);
-    let mut place = Place::new("kz-ala");
-    place.map = pki.pin(&place.map);
-    let tls = pki.tls(&place.map(), TO);
-    let shard = place.open().await.unwrap();
-    let shard = Running::serve_with(shard, "kz-ala", Some(tls)).await;
-    Secure { place, pki, shard }
-}
-
-/// The session of a shard.
-async fn session(of: &Secure, uri: &str, region: &str) -> Session {
-    let tls = of.pki.tls(&of.place.map(), uri);
-    let client = dial(&tls, of.shard.port, TO).await.expect("both take each other");
-    let hello = proto::Hello {
-        gateway: String::new(),
-        from_region: region.into(),
-        from_shard: "s1".into(),
-        ..of.shard.hello()
-    };
-    let (session, first) = open(client, hello).await.expect("an answer");
-    assert!(first.welcome.is_some(), "a shard of a region of the map is let in");
-    session
-}
 
 fn text(row: &mut Vec<u8>, bytes: &[u8]) {
     row.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
@@ -97,9 +65,9 @@ async fn said(session: &mut Session, copy: proto::CopyCall) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
     const OWN: &str = "sample/ru-msk/s1/1";
-    let of = secure().await;
-    let mut home = session(&of, HOME, "ru-msk").await;
-    let mut third = session(&of, THIRD, "eu-fra").await;
+    let of = SecureShard::start("kz-ala").await;
+    let mut home = of.session(HOME, of.hello("ru-msk", "s1")).await.unwrap();
+    let mut third = of.session(THIRD, of.hello("eu-fra", "s1")).await.unwrap();
     // Another region than that of the findings, whatever log it names.
     let theirs = copy("sample/eu-fra/s1/1", 5, BOTH);
     assert_eq!(said(&mut third, theirs).await, "PLACEMENT_NOT_ADMITTED");
@@ -131,9 +99,7 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
     }
     assert_eq!(said(&mut home, changed).await, "FIELD_INVALID", "it is not what it commits to");
     // A gateway brings none.
-    let tls = of.pki.tls(&of.place.map(), GATEWAY);
-    let client = dial(&tls, of.shard.port, TO).await.unwrap();
-    let (mut gateway, _) = open(client, of.shard.hello()).await.unwrap();
+    let mut gateway = of.session(GATEWAY, of.shard.hello()).await.unwrap();
     assert_eq!(said(&mut gateway, copy(OWN, 5, BOTH)).await, "NOT_PERMITTED");
     // The home's own, once and again; what is older comes too late.
     assert_eq!(said(&mut home, copy(OWN, 5, BOTH)).await, "STATE_DONE");

@@ -6,47 +6,14 @@ use std::time::Duration;
 use wire::session::{self as proto, arrival::Step, call::Op, reply::Outcome};
 
 use crate::support::pki::{Pki, dial};
+use crate::support::secure_shard::{REGIONS, SecureShard};
 use crate::support::{Place, Running, Session, put_ru};
 
-const ALL: &[&str] = &["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 const TO: &str = "spiffe://sample/region/ru-msk/shard/s1";
 const FROM: &str = "spiffe://sample/region/eu-fra/shard/s1";
 /// Another shard of the same region.
 const SIBLING: &str = "spiffe://sample/region/ru-msk/shard/s2";
 const GATEWAY: &str = "spiffe://sample/region/eu-fra/gateway/test";
-
-struct Secure {
-    place: Place,
-    pki: Pki,
-    shard: Running,
-}
-
-async fn secure() -> Secure {
-    let pki = Pki::new(ALL);
-    let mut place = Place::new("ru-msk");
-    place.map = pki.pin(&place.map);
-    let tls = pki.tls(&place.map(), TO);
-    let shard = place.open().await.unwrap();
-    let shard = Running::serve_with(shard, "ru-msk", Some(tls)).await;
-    Secure { place, pki, shard }
-}
-
-fn hello(of: &Secure, region: &str, shard: &str) -> proto::Hello {
-    proto::Hello {
-        gateway: String::new(),
-        from_region: region.into(),
-        from_shard: shard.into(),
-        ..of.shard.hello()
-    }
-}
-
-/// The session of a process, or why there is none.
-async fn session(of: &Secure, uri: &str, hello: proto::Hello) -> Result<Session, String> {
-    let tls = of.pki.tls(&of.place.map(), uri);
-    let client = dial(&tls, of.shard.port, TO).await.expect("both take each other");
-    let (session, first) = crate::support::open(client, hello).await.expect("an answer");
-    first.goodbye.map_or(Ok(session), |fault| Err(format!("{} {}", fault.reason, fault.field)))
-}
 
 fn arrival(step: Step) -> Op {
     Op::Arrival(proto::Arrival {
@@ -62,7 +29,7 @@ async fn said(session: &mut Session, op: Op) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
-    let of = secure().await;
+    let of = SecureShard::start("ru-msk").await;
     for (uri, region, shard, refusal) in [
         (FROM, "eu-fra", "s2", "IDENTITY_INVALID hello.from_shard"),
         (FROM, "kz-ala", "s1", "IDENTITY_INVALID hello.from_shard"),
@@ -73,10 +40,10 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
         (TO, "ru-msk", "s1", "NOT_PERMITTED hello.from_region"),
         (FROM, "mars", "s1", "NOT_PERMITTED hello.from_region"),
     ] {
-        let said = session(&of, uri, hello(&of, region, shard)).await.err().unwrap();
+        let said = of.session(uri, of.hello(region, shard)).await.err().unwrap();
         assert_eq!(said, refusal, "{uri} {region} {shard}");
     }
-    let mut peer = session(&of, FROM, hello(&of, "eu-fra", "s1")).await.unwrap();
+    let mut peer = of.session(FROM, of.hello("eu-fra", "s1")).await.unwrap();
     assert_eq!(said(&mut peer, Op::Put(put_ru("anna", "k", b"x", 1))).await, "NOT_PERMITTED");
     assert_eq!(said(&mut peer, Op::LocateKey(proto::LocateKey {})).await, "NOT_PERMITTED");
     assert_eq!(said(&mut peer, Op::MapFetch(proto::MapFetch::default())).await, "NOT_PERMITTED");
@@ -94,11 +61,11 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
     assert_eq!(said(&mut peer, arrival(Step::Check(true))).await, "done");
     assert_eq!(said(&mut peer, arrival(Step::Prove(true))).await, "done");
     assert_eq!(said(&mut peer, arrival(Step::Adopt(proto::ArrivalEnd::default()))).await, "done");
-    let mut gateway = session(&of, GATEWAY, of.shard.hello()).await.unwrap();
+    let mut gateway = of.session(GATEWAY, of.shard.hello()).await.unwrap();
     assert_eq!(said(&mut gateway, arrival(Step::Check(true))).await, "NOT_PERMITTED");
     // What slots the store has, another shard of the region may ask, and nothing else; no other may.
     let asks = || Op::AskSlots(proto::AskSlots {});
-    let mut sibling = session(&of, SIBLING, hello(&of, "ru-msk", "s2")).await.unwrap();
+    let mut sibling = of.session(SIBLING, of.hello("ru-msk", "s2")).await.unwrap();
     let Ok(Outcome::Slots(held)) = sibling.call(asks()).await else { panic!("it is not told") };
     assert_eq!(terms::SlotSet::from_bytes(&held), Some(terms::SlotSet::ALL));
     assert_eq!(said(&mut sibling, arrival(Step::Check(true))).await, "NOT_PERMITTED");
@@ -115,7 +82,7 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subject_moves_over_tls() {
-    let pki = Pki::new(ALL);
+    let pki = Pki::new(REGIONS);
     let (mut places, mut listeners, mut shards) = (Vec::new(), Vec::new(), Vec::new());
     for region in ["ru-msk", "eu-fra"] {
         let mut place = Place::new(region);

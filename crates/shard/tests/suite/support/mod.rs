@@ -10,6 +10,7 @@
 
 pub(crate) mod auditor;
 pub(crate) mod pki;
+pub(crate) mod secure_shard;
 pub(crate) mod store;
 pub(crate) mod stored;
 
