@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use client::Client;
@@ -67,6 +67,19 @@ fn backup(deployment: &Deployment) -> Finished {
     shard(deployment, &["backup", "--out", "s3:"])
 }
 
+/// A backup that has uploaded one part, and whose next one the server holds.
+fn half_uploaded(deployment: &Deployment, server: &ObjectServer) -> Child {
+    server.set(Trouble::Hold);
+    let child = Command::new(BINARY)
+        .args(["shard", "backup", "--config", text(&config(deployment)), "--out", "s3:"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be started");
+    wait_until("a part is there, and the next is on its way", WITHIN, || server.held() == 1);
+    child
+}
+
 #[track_caller]
 fn json(done: &Finished) -> Value {
     assert_eq!(done.code, 0, "{done:?}");
@@ -85,9 +98,9 @@ fn backups(server: &ObjectServer) -> Vec<String> {
     objects
 }
 
-/// The key of its object.
-fn key(made: &Value) -> String {
-    format!("{REGION}/s1/{}", name(made).strip_prefix("s3:").expect("in the bucket"))
+/// The key of the object of that name.
+fn key(name: &str) -> String {
+    format!("{REGION}/s1/{}", name.strip_prefix("s3:").expect("in the bucket"))
 }
 
 fn fill(runtime: &Runtime, deployment: &Deployment, from: u64, records: u64) {
@@ -101,11 +114,17 @@ fn fill(runtime: &Runtime, deployment: &Deployment, from: u64, records: u64) {
     });
 }
 
+/// The scratch folder is empty.
+#[track_caller]
+fn scratch_is_empty(deployment: &Deployment) {
+    let scratch = fs::read_dir(deployment.root().join("scratch")).expect("a folder");
+    assert_eq!(scratch.count(), 0);
+}
+
 /// Nothing is left on this machine, and nothing of uploads on the server.
 #[track_caller]
 fn nothing_is_left(deployment: &Deployment, server: &ObjectServer) {
-    let scratch = fs::read_dir(deployment.root().join("scratch")).expect("a folder");
-    assert_eq!(scratch.count(), 0);
+    scratch_is_empty(deployment);
     assert_eq!(server.parts(), Vec::<String>::new());
 }
 
@@ -141,15 +160,12 @@ fn changes_since_a_backup_of_the_bucket_are_restored_and_one_flipped_bit_is_name
     let changes = format!("s3:{}", changes.expect("a second backup"));
     let verified = json(&shard(&deployment, &["backup", "verify", &changes]));
     assert_eq!(verified["file"].as_str(), Some(&*changes));
-    let size = |name: &str| {
-        let name = name.strip_prefix("s3:").expect("in the bucket");
-        fs::metadata(server.file(&format!("{REGION}/s1/{name}"))).expect("an object").len()
-    };
+    let size = |name: &str| fs::metadata(server.file(&key(name))).expect("an object").len();
     assert!(size(&changes) < size(name(&whole)) / 5);
 
     // A bit of either is found, and the backup and its chunk are named.
     for damaged in [name(&whole).to_owned(), changes.clone()] {
-        let file = server.file(&format!("{REGION}/s1/{}", damaged.trim_start_matches("s3:")));
+        let file = server.file(&key(&damaged));
         let kept = fs::read(&file).expect("an object");
         flip(&file);
         let done = shard(&deployment, &["backup", "verify", &changes]);
@@ -196,21 +212,12 @@ fn a_server_that_is_killed_leaves_no_backup_and_one_cut_connection_is_made_up_fo
     let runtime = Runtime::new().expect("a runtime");
     let deployment = served(&server);
     fill(&runtime, &deployment, 0, LARGE);
-    server.set(Trouble::Hold);
-    let config = config(&deployment);
-    let child = Command::new(BINARY)
-        .args(["shard", "backup", "--config", text(&config), "--out", "s3:"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary can be started");
-    wait_until("a part is there, and the next is on its way", WITHIN, || server.held() == 1);
+    let child = half_uploaded(&deployment, &server);
     server.kill();
     let ended = child.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(69), "{ended:?}");
     assert_eq!(server.objects(&format!("{REGION}/s1")), Vec::<String>::new());
-    let scratch = fs::read_dir(deployment.root().join("scratch")).expect("a folder");
-    assert_eq!(scratch.count(), 0);
+    scratch_is_empty(&deployment);
 
     server.set(Trouble::Cut);
     server.serve();
@@ -239,7 +246,7 @@ fn an_upload_that_fails_is_aborted_and_an_object_that_differs_is_removed() {
 
     // The same server, without trouble: so it was the trouble.
     let made = json(&backup(&deployment));
-    assert!(server.file(&key(&made)).exists());
+    assert!(server.file(&key(name(&made))).exists());
 }
 
 #[test]
@@ -344,15 +351,7 @@ fn a_map_that_comes_into_force_during_an_upload_keeps_it_from_being_seen() {
     let listed = options(Some(&server.url()), &server.url());
     let deployment = start(&Options { signed: true, ..listed });
     fill(&runtime, &deployment, 0, LARGE);
-    server.set(Trouble::Hold);
-    let config = config(&deployment);
-    let child = Command::new(BINARY)
-        .args(["shard", "backup", "--config", text(&config), "--out", "s3:"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary can be started");
-    wait_until("a part is there, and the next is on its way", WITHIN, || server.held() == 1);
+    let child = half_uploaded(&deployment, &server);
     drop_server(&deployment, &format!("backup_endpoints = [\"{}\"]\n", server.url()));
     // Another command sees whether the shard has taken it. Until then it ends too, and uploads nothing.
     wait_until("the map in force lists no server", WITHIN, || {
