@@ -10,6 +10,7 @@ use link::host::clock::SystemEntropy;
 use link::ops::health::Health;
 use terms::{Entropy, EntropyFailed, Reason};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -108,28 +109,22 @@ pub(super) async fn until_page(health: &Health, yes: impl Fn(bool, &str) -> bool
     .await;
 }
 
-#[tokio::test]
-async fn a_stalled_region_takes_nothing_from_the_others() {
-    const CALLS_MAX: usize = 64;
-    let (mut still, mut moves) =
-        (Shard::start(welcome("us-iad", "US")).await, Shard::start(welcome("kz-ala", "KZ")).await);
-    let at = [("us-iad", &*still.address), ("kz-ala", &*moves.address)];
-    let rig = Rig::with(&at, CALLS_MAX).await;
-    let (mut stalled, mut conn) = (still.conn().await, moves.conn().await);
-    rig.until_up("us-iad").await;
-    rig.until_up("kz-ala").await;
-    // Far more calls than the gateway takes, to a shard that answers none of them.
-    let busy = Arc::new(AtomicUsize::new(0));
-    let mut calls = Vec::new();
-    for _ in 0..CALLS_MAX * 2 {
-        let (mut client, busy) = (rig.client().await, Arc::clone(&busy));
-        calls.push(tokio::spawn(async move {
-            let status = refused(client.put(put_from("US")).await);
+/// The calls that the gateways of the next two tests take.
+const CALLS_MAX: usize = 64;
+
+/// Sends far more calls than the gateway takes to a shard that answers none of them, and waits until it
+/// has refused the others. They go on until the set is dropped.
+async fn flood(calls: Vec<impl Future<Output = Status> + Send + 'static>) -> JoinSet<()> {
+    let (busy, mut sent) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for call in calls {
+        let busy = Arc::clone(&busy);
+        sent.spawn(async move {
+            let status = call.await;
             if status.code() == Code::ResourceExhausted {
                 assert_eq!(reason(&status), Reason::ShardBusy);
                 busy.fetch_add(1, Ordering::Relaxed);
             }
-        }));
+        });
     }
     within(async {
         while busy.load(Ordering::Relaxed) < CALLS_MAX {
@@ -137,6 +132,24 @@ async fn a_stalled_region_takes_nothing_from_the_others() {
         }
     })
     .await;
+    sent
+}
+
+#[tokio::test]
+async fn a_stalled_region_takes_nothing_from_the_others() {
+    let (mut still, mut moves) =
+        (Shard::start(welcome("us-iad", "US")).await, Shard::start(welcome("kz-ala", "KZ")).await);
+    let at = [("us-iad", &*still.address), ("kz-ala", &*moves.address)];
+    let rig = Rig::with(&at, CALLS_MAX).await;
+    let (mut stalled, mut conn) = (still.conn().await, moves.conn().await);
+    rig.until_up("us-iad").await;
+    rig.until_up("kz-ala").await;
+    let mut calls = Vec::new();
+    for _ in 0..CALLS_MAX * 2 {
+        let mut client = rig.client().await;
+        calls.push(async move { refused(client.put(put_from("US")).await) });
+    }
+    let _calls = flood(calls).await;
     let mut client = rig.client().await;
     for _ in 0..20 {
         let (answer, _) = tokio::join!(client.put(put_from("KZ")), conn.accept());
@@ -156,14 +169,10 @@ async fn a_stalled_region_takes_nothing_from_the_others() {
     })
     .await;
     answers.abort();
-    for call in calls {
-        call.abort();
-    }
 }
 
 #[tokio::test]
 async fn questions_for_the_key_of_a_stalled_region_take_nothing_from_the_others() {
-    const CALLS_MAX: usize = 64;
     let (mut still, mut moves) =
         (Shard::start(welcome("us-iad", "US")).await, Shard::start(welcome("kz-ala", "KZ")).await);
     let at = [("us-iad", &*still.address), ("kz-ala", &*moves.address)];
@@ -171,32 +180,16 @@ async fn questions_for_the_key_of_a_stalled_region_take_nothing_from_the_others(
     let (_stalled, mut conn) = (still.conn().await, moves.conn().await);
     rig.until_up("us-iad").await;
     rig.until_up("kz-ala").await;
-    let busy = Arc::new(AtomicUsize::new(0));
     let mut calls = Vec::new();
     for _ in 0..CALLS_MAX * 2 {
         let mut client = v1::transit_client::TransitClient::new(rig.channel().await);
-        let busy = Arc::clone(&busy);
-        calls.push(tokio::spawn(async move {
-            let asked = v1::GetTransitKeyRequest { region: "us-iad".to_owned() };
-            let status = refused(client.get_key(asked).await);
-            if status.code() == Code::ResourceExhausted {
-                assert_eq!(reason(&status), Reason::ShardBusy);
-                busy.fetch_add(1, Ordering::Relaxed);
-            }
-        }));
+        let asked = v1::GetTransitKeyRequest { region: "us-iad".to_owned() };
+        calls.push(async move { refused(client.get_key(asked).await) });
     }
-    within(async {
-        while busy.load(Ordering::Relaxed) < CALLS_MAX {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    let _calls = flood(calls).await;
     let mut client = rig.client().await;
     let (answer, _) = tokio::join!(client.put(put_from("KZ")), conn.accept());
     assert!(answer.is_ok(), "{:?}", answer.err());
-    for call in calls {
-        call.abort();
-    }
 }
 
 #[tokio::test]
