@@ -2,6 +2,16 @@
 
 use link::ops::metrics::Label;
 
+/// The services of the API.
+pub(crate) const SERVICES: [&str; 6] = [
+    "bailiwick.v1.Records",
+    "bailiwick.v1.Attachments",
+    "bailiwick.v1.Subjects",
+    "bailiwick.v1.Operations",
+    "bailiwick.v1.RegionMaps",
+    "bailiwick.v1.Transit",
+];
+
 /// The methods of the API, and all else that a caller may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Method {

@@ -32,6 +32,7 @@ use crate::http::direct::DirectLayer;
 use crate::http::json::JsonLayer;
 use crate::http::protocols::{HEADERS_BYTES_MAX, HttpApis, ProtocolLayer};
 use crate::http::request_body::CHECK_BYTES_MAX;
+use crate::method::SERVICES;
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
@@ -147,21 +148,13 @@ fn reflection() -> Result<
     tonic_reflection::server::Error,
 > {
     let builder = || {
-        let names = [
-            "bailiwick.v1.Records",
-            "bailiwick.v1.Attachments",
-            "bailiwick.v1.Subjects",
-            "bailiwick.v1.Operations",
-            "bailiwick.v1.RegionMaps",
-            "bailiwick.v1.Transit",
-            "grpc.health.v1.Health",
-        ];
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
             // The details of errors, so that a caller's tools can show them.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+        let names = SERVICES.into_iter().chain(["grpc.health.v1.Health"]);
+        names.fold(builder, |builder, name| builder.with_service_name(name))
     };
     Ok((
         builder().build_v1()?.max_decoding_message_size(NAMES_BYTES_MAX),

@@ -14,8 +14,8 @@ use terms::{RegionId, ShardId, SlotSet};
 use tokio::sync::Mutex;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use wire::v1::{attachments_server, records_server, region_maps_server, subjects_server};
 
+use crate::method::SERVICES;
 use crate::shards::metrics::SessionMetrics;
 use crate::shards::region_slots::{ShardSlots, Unserved};
 
@@ -127,20 +127,12 @@ impl RegionHealth {
         let within_reach = state.regions.values().any(Shards::any_up);
         self.health.hold(NO_SHARD, !within_reach);
         let status = status(state.open && within_reach);
-        for name in SERVICES {
+        // The gateway as a whole, and its services.
+        for name in [""].into_iter().chain(SERVICES) {
             self.reporter.set_service_status(name, status).await;
         }
     }
 }
-
-/// The gateway as a whole, and its services.
-const SERVICES: [&str; 5] = [
-    "",
-    records_server::SERVICE_NAME,
-    attachments_server::SERVICE_NAME,
-    subjects_server::SERVICE_NAME,
-    region_maps_server::SERVICE_NAME,
-];
 
 const fn status(serving: bool) -> ServingStatus {
     if serving { ServingStatus::Serving } else { ServingStatus::NotServing }

@@ -55,8 +55,9 @@ async fn health(rig: &Rig, service: &str) -> Result<i32, Code> {
 async fn health_speaks_of_services_and_regions() {
     let (rig, shard, conn) = Rig::with_shard("us-iad", "US").await;
     let (yes, no) = (Ok(ServingStatus::Serving as i32), Ok(ServingStatus::NotServing as i32));
-    for name in ["", "bailiwick.v1.Records", "bailiwick.v1.Subjects", "bailiwick.v1.RegionMaps"] {
-        assert_eq!(health(&rig, name).await, yes, "{name}");
+    assert_eq!(health(&rig, "").await, yes);
+    for name in ["Records", "Attachments", "Subjects", "Operations", "RegionMaps", "Transit"] {
+        assert_eq!(health(&rig, &format!("bailiwick.v1.{name}")).await, yes, "{name}");
     }
     assert_eq!(health(&rig, "region/kz-ala").await, no);
     assert_eq!(health(&rig, "region/nowhere").await, Err(Code::NotFound));

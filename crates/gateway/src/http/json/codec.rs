@@ -16,20 +16,12 @@ use terms::{Reason, Rejection};
 use wire::bounded::BATCH_FIELDS_MAX;
 
 use super::once;
+use crate::method::SERVICES;
 
 /// Our protos, and the details of errors, which batches have in their answers.
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(pool);
 /// Values and keys of one JSON text: as many as the fields of the largest message.
 const VALUES_MAX: usize = BATCH_FIELDS_MAX;
-/// The services that take JSON.
-const SERVICES: [&str; 6] = [
-    "bailiwick.v1.Records",
-    "bailiwick.v1.Attachments",
-    "bailiwick.v1.Subjects",
-    "bailiwick.v1.Operations",
-    "bailiwick.v1.RegionMaps",
-    "bailiwick.v1.Transit",
-];
 
 fn pool() -> Option<DescriptorPool> {
     let mut pool = DescriptorPool::decode(wire::DESCRIPTORS).ok()?;
