@@ -24,6 +24,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::error::Failure;
 use crate::{dev, serve, terminal};
 
+/// What the placement log says of a change for which no reason was given.
+const REASON: &str = "ordered on the command line";
+
 /// gRPC storage gateway that stores each person's records in the region that the applicable laws
 /// allow, and keeps a verifiable log of every write.
 #[derive(Debug, Parser)]

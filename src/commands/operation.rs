@@ -11,8 +11,8 @@ use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use tokio::time::sleep;
 
 use crate::arguments::{GATEWAY, access, connect};
+use crate::commands::REASON;
 use crate::commands::record::show as answers;
-use crate::commands::subject::REASON;
 use crate::error::{Exit, Failure};
 use crate::files::{make_folder, write_secret};
 use crate::serve;

@@ -11,9 +11,9 @@ use terms::Reason;
 use terms::limits::DEADLINE_MS_DEFAULT;
 
 use crate::arguments::{GATEWAY, access};
+use crate::commands::REASON;
 use crate::commands::record::show;
 use crate::commands::relocate::plan::Line;
-use crate::commands::subject::REASON;
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::terminal::{progress, say, warn};

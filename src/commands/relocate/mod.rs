@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::arguments::{GATEWAY, access};
+use crate::commands::REASON;
 use crate::commands::operation::goes_on;
 use crate::commands::relocate::list::List;
 use crate::commands::relocate::plan::{Plan, Row};
 use crate::commands::relocate::report::{End, Ended, Report};
-use crate::commands::subject::REASON;
 use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::answers::call_failed;

@@ -19,6 +19,7 @@ use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use tokio::fs::File;
 
 use crate::arguments::{GATEWAY, access, connect, sealing};
+use crate::commands::REASON;
 use crate::commands::record::show as answers;
 use crate::commands::record::time;
 use crate::commands::subject::folder::Folder;
@@ -78,9 +79,6 @@ struct Common {
           value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
     deadline_ms: u64,
 }
-
-/// What the placement log says of a change for which no reason was given.
-pub(crate) const REASON: &str = "ordered on the command line";
 
 /// Why something is changed.
 #[derive(Debug, Args)]
