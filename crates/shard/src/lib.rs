@@ -3,10 +3,10 @@
 //!
 //! **Architecture invariant:** a shard trusts no gateway. Every id is checked again, every ruling
 //! and placement is made again from the findings with the shard's own map, and a separately
-//! written predicate must admit it (`admits.rs`).
+//! written predicate must admit it (`policy/second_check.rs`).
 //!
 //! **Architecture invariant:** nothing is acknowledged before it is durable, and there is one
-//! writer (`committer.rs`): a record without its entry, or an entry without its record, cannot
+//! writer (`write/committer.rs`): a record without its entry, or an entry without its record, cannot
 //! exist.
 
 mod audit;

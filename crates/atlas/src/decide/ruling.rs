@@ -135,11 +135,6 @@ impl Ruling {
         &self.outcome
     }
 
-    /// What follows, by value.
-    pub fn into_outcome(self) -> Outcome {
-        self.outcome
-    }
-
     /// The placement, if it is one.
     pub fn placement(&self) -> Option<&Placement> {
         match &self.outcome {
