@@ -273,8 +273,13 @@ async fn ask(
         })?;
         Ok((status, body.to_bytes()))
     };
+    driven(connection, answering).await
+}
+
+/// Waits for an answer while its connection is driven.
+pub(super) async fn driven<T>(connection: impl Future, answering: impl Future<Output = T>) -> T {
     let driving = async {
-        // What goes wrong with the connection is told to whoever waits for the answer.
+        // The future that waits for the answer says what goes wrong with the connection.
         drop(connection.await);
         std::future::pending().await
     };

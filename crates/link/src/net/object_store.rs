@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use crate::net::https_client::{self, Address, connect};
+use crate::net::https_client::{self, Address, connect, driven};
 
 /// Bytes of a part, unless the object needs larger ones.
 const PART_BYTES: u64 = 16 << 20;
@@ -360,14 +360,12 @@ impl Bucket {
         Ok((headers, text.to_owned()))
     }
 
-    /// Sends a request over a connection of its own.
-    async fn send<'a, A: S3Action<'a>>(
+    /// A request, signed.
+    fn signed<'a, A: S3Action<'a>>(
         &self,
         action: &A,
-        what: &'static str,
         body: Bytes,
-        taking: &mut Taking<'_, '_>,
-    ) -> Result<(StatusCode, HeaderMap), Error> {
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let now = i64::try_from(self.clock.now().0).ok();
         let now = now.and_then(|now| Timestamp::from_millisecond(now).ok());
         let now = now.ok_or_else(|| io::Error::other("the machine's clock is wrong"))?;
@@ -381,7 +379,18 @@ impl Bucket {
         if matches!(A::METHOD, Method::Post | Method::Put) {
             request = request.header(CONTENT_LENGTH, body.len());
         }
-        let request = request.body(Full::new(body)).map_err(|_| Error::Address)?;
+        request.body(Full::new(body)).map_err(|_| Error::Address)
+    }
+
+    /// Sends a request over a connection of its own.
+    async fn send<'a>(
+        &self,
+        action: &impl S3Action<'a>,
+        what: &'static str,
+        body: Bytes,
+        taking: &mut Taking<'_, '_>,
+    ) -> Result<(StatusCode, HeaderMap), Error> {
+        let request = self.signed(action, body)?;
         let connecting =
             timeout(CONNECTS_WITHIN, connect(&self.address, self.authorities.as_deref()));
         let stream = connecting.await.map_err(|_| Error::Slow(what))??;
@@ -405,15 +414,7 @@ impl Bucket {
             }
             Ok((parts.status, parts.headers))
         };
-        let driving = async {
-            // What goes wrong with the connection is told to the one that waits for the answer.
-            drop(connection.await);
-            std::future::pending().await
-        };
-        tokio::select! {
-            answer = answering => answer,
-            never = driving => never,
-        }
+        driven(connection, answering).await
     }
 }
 
