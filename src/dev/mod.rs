@@ -195,7 +195,7 @@ fn gateway(
             tenant,
             name: "dev".to_owned(),
             roles: vec![Role::Writer, Role::Reader, Role::Eraser, Role::Operator],
-            // Everything is on this machine, and so is whoever calls.
+            // Everything is on this machine, and so are all callers.
             location: CallerLocation::WithGateway,
             collections: Scope::All,
             regions: Scope::All,

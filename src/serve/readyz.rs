@@ -17,7 +17,7 @@ pub(crate) fn probe(config: &Path, table: &Table) -> Option<Probe> {
     let secure = table.contains_key("metrics") && !plaintext;
     let own = || named("metrics", "certificate", table);
     let certificate = secure.then(|| own().or_else(|| named("tls", "certificate", table)));
-    // Whoever asks may not be allowed to read it: the page's first line is for everybody.
+    // The client may not be allowed to read it: the page's first line is for all.
     let token = named("metrics", "token_file", table).filter(|file| fs::File::open(file).is_ok());
     Some(Probe { admin, certificate: certificate.flatten(), token })
 }

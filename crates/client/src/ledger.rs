@@ -1,6 +1,6 @@
 //! One shard's placement log, by the shard's auditor listener.
 //!
-//! Nothing that is answered here is believed here: whoever asks hashes the entries, and compares
+//! Nothing that is answered here is believed here: the caller hashes the entries, and compares
 //! with a checkpoint that the log's key has signed.
 
 use std::ops::Range;

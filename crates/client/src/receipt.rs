@@ -3,7 +3,7 @@
 //!
 //! A receipt is a commitment. That the log has its entry, and that the region signed that log, is
 //! shown by the inclusion proof that comes with it if `receipt_view` is `FULL`, under the log's
-//! public key: [`verify_receipt`] checks that, now or years later, and needs nobody for it. Without
+//! public key: [`verify_receipt`] checks that, now or years later, and needs no server for it. Without
 //! a proof, a gateway that lies could invent a receipt.
 
 use std::ops::Deref;
@@ -22,7 +22,7 @@ pub enum Proof {
     /// A receipt for this very write; this is its entry. It is a commitment: whether the log has
     /// the entry is for [`verify_receipt`], with the log's key.
     Receipt(Box<Entry>),
-    /// Nothing but the word of whoever answered: the same request is said to have been done
+    /// Nothing but the word of the peer that answered: the same request is said to have been done
     /// before, and another write to have superseded it since, whereupon its opening is destroyed.
     /// Reading the record settles it.
     Unproven,

@@ -1,7 +1,7 @@
 //! A stream of puts, patches and deletes: requests in one direction, answers in the other, each on its own.
 //!
 //! What was sent is kept until it is answered, its body included, since a receipt speaks of it:
-//! whoever bounds what is in flight bounds that, too.
+//! a caller that bounds what is in flight bounds that, too.
 //!
 //! No more requests are under way than a gateway works on at once ([`STREAM_IN_FLIGHT_MAX`]). So
 //! the gateway reads whatever is sent, and reads it at once: h2 closes a connection on which many

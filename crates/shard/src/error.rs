@@ -303,7 +303,7 @@ impl From<Error> for Rejection {
     }
 }
 
-/// What a failed call of the engine means for whoever asked.
+/// What a failed call of the engine means for the caller.
 pub(crate) trait IntoRejection {
     /// The answer, which names no file.
     fn into_rejection(self) -> Rejection;

@@ -32,7 +32,7 @@ pub struct Settings {
     /// Bytes that are kept free for erasure and expiry: below it, puts are refused.
     pub disk_reserve_bytes: u64,
     /// The keys of those who sign region maps. None: maps come from the configuration alone, and
-    /// nobody answers for them.
+    /// no signer answers for them.
     pub signers: Option<Signers>,
     /// The signatures of the map that the configuration names; empty: it has none.
     pub map_note: String,

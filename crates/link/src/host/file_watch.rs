@@ -91,8 +91,8 @@ pub fn read_secret_text(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Who else than this process's user may read or replace a file with a secret in it, if anybody
-/// may. A group may read what belongs to the superuser: so orchestrators and packages give a key
+/// Who else than this process's user may read or replace a file with a secret in it, if
+/// any user may. A group may read what belongs to the superuser: so orchestrators and packages give a key
 /// to a service that cannot own it. PostgreSQL has the same rule.
 pub fn exposed(about: &Metadata) -> Option<&'static str> {
     exposed_to(about.mode(), about.uid(), rustix::process::geteuid().as_raw())

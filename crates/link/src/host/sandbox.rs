@@ -85,7 +85,7 @@ impl Sandbox {
     pub fn enter(&self) -> Result<Facts, Error> {
         match fs::read_dir(THREADS).map(Iterator::count) {
             Ok(threads) if threads > 1 => return Err(Error::TooLate(threads)),
-            // Without /proc nobody can tell; the probe below still tries a thread of its own.
+            // Without /proc there is no way to tell; the probe below still tries a thread of its own.
             Ok(_) | Err(_) => {}
         }
         let landlock = self.restrict_thread()?;
@@ -163,7 +163,7 @@ fn restrict(writable: Vec<PathFd>) -> Result<Landlock, RulesetError> {
     })
 }
 
-/// Whether the kernel refuses this thread a write that anybody else may do.
+/// Whether the kernel refuses this thread a write that any other process may do.
 fn is_probe_refused() -> bool {
     match OpenOptions::new().write(true).open(PROBE) {
         Ok(_) => false,
@@ -177,8 +177,8 @@ fn is_probe_refused() -> bool {
 // Each sets, and then asks: what was set is not what counts, but what is.
 
 /// Closes the memory of this process to debuggers and core files: whether it is undumpable, and
-/// whether its limit for core files is zero. A part of [`Sandbox::enter`], and for whoever reads
-/// keys without being a server.
+/// whether its limit for core files is zero. A part of [`Sandbox::enter`], and for commands that
+/// read keys.
 pub fn close_memory() -> (bool, bool) {
     (undumpable(), no_core_files())
 }

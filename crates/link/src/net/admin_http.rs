@@ -30,7 +30,7 @@ pub struct Guard {
     pub tls: Option<CallerTls>,
     /// The URIs in the certificates of those who may see them.
     pub uris: Vec<String>,
-    /// The file with the token that shows that somebody may. It is read for each request.
+    /// The file with the token that shows that a client may. It is read for each request.
     pub token: Option<PathBuf>,
 }
 
@@ -60,7 +60,7 @@ struct Page {
 }
 
 /// Serves `/livez`, `/readyz` (200 or 503, then facts) and `/metrics` until `shutdown` is done.
-/// With a guard, whoever it does not let in learns whether the process is alive and ready, without
+/// With a guard, a client that it does not let in learns whether the process is alive and ready, without
 /// the facts, and sees no metrics.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ impl axum::serve::Listener for Incoming {
         }
     }
 
-    /// Nobody asks: an address here is what is known of a connection.
+    /// No caller asks: an address here is what is known of a connection.
     fn local_addr(&self) -> std::io::Result<ConnectionInfo> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
@@ -115,7 +115,7 @@ impl Connected<IncomingStream<'_, Incoming>> for ConnectionInfo {
 }
 
 impl Page {
-    /// Whether whoever asks may see all.
+    /// Whether the client may see all.
     fn lets_in(&self, arrived: &ConnectionInfo, headers: &HeaderMap) -> bool {
         let let_in = self.guard.as_ref().is_none_or(|guard| guard.lets_in(arrived, headers));
         if let_in {

@@ -78,7 +78,7 @@ impl Probe {
     }
 }
 
-/// TLS towards the holder of the first certificate of a file, and nobody else: the name in it is
+/// TLS towards the holder of the first certificate of a file, and no other: the name in it is
 /// that of the listener for others, and may not be of this machine.
 fn trusting(file: &[u8]) -> io::Result<Arc<ClientConfig>> {
     let chain = pem::certificates(file).map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! Refuses every request that is no gRPC call, before anything is done for it.
 //!
-//! tonic serves a request of any method and any content type. A page in somebody's browser can
-//! send some of these to a listener on its user's machine or network, with that user's certificate:
+//! tonic serves a request of any method and any content type. A page in a browser can send some
+//! of these to a listener on its user's machine or network, with that user's certificate:
 //! a `POST` of `text/plain` needs no leave of the server. What gRPC sends, no page can.
 
 use std::future::{Ready, ready};

@@ -110,7 +110,7 @@ pub enum Error {
     /// TLS refuses our settings.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
-    /// Nobody answers.
+    /// Nothing answers.
     #[error("nothing answers at the address ({0})")]
     Unreachable(#[source] io::Error),
     /// The server is not who it should be, or does not speak TLS.
@@ -119,8 +119,8 @@ pub enum Error {
     /// What it speaks is not HTTP.
     #[error("the answer cannot be read")]
     Http(#[from] hyper::Error),
-    /// It did not answer with 200. A redirect is not followed: it would lead to somebody whom
-    /// nobody has configured.
+    /// It did not answer with 200. A redirect is not followed: it would lead to a server that
+    /// is not configured.
     #[error("the server answered {0}")]
     Status(StatusCode),
     /// The document has more bytes than are allowed.
@@ -217,7 +217,7 @@ fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// Whether these are authorities in PEM, for whoever reads a configuration.
+/// Whether these are authorities in PEM, for code that reads a configuration.
 ///
 /// # Errors
 /// [`Error::Bundle`] and [`Error::Unusable`].

@@ -68,8 +68,8 @@ pub struct AlreadySet(#[source] TryInitError);
 /// and on standard error else: a panic's payload may hold anything.
 ///
 /// The first thing that `main` does, so that no thread, runtime or library can panic before it.
-/// tokio's tasks and the engines' threads all come to this hook; whoever catches a panic gets the
-/// payload as a value, and must not print that either (`JoinError` would).
+/// tokio's tasks and the engines' threads all come to this hook; code that catches a panic gets
+/// the payload as a value, and must not print that either (`JoinError` would).
 pub fn silence_panics() {
     std::panic::set_hook(Box::new(log_panic));
 }

@@ -316,7 +316,7 @@ mod tests {
         frames.next().await.unwrap();
         let reply = |id, of: u32| {
             let permit = std::sync::Arc::clone(&room).try_acquire_many_owned(of).unwrap();
-            // An answer of another size than its permit: nobody computes the size again.
+            // An answer of another size than its permit: the size is not computed again.
             let fault = to_wire(&terms::Rejection::new(Reason::ShardBusy));
             let outcome = Some(proto::reply::Outcome::Fault(fault));
             FromShard::Reply(proto::Reply { id, outcome }, Some(permit))

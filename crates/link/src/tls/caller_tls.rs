@@ -89,7 +89,7 @@ impl CallerTls {
         let paths = [certificate, key].into_iter().chain(authorities).chain(revoked).collect();
         let mut watched = Watched::new(paths);
         loop {
-            // Before the first wait, too: what changed since the opening was seen by nobody.
+            // Before the first wait, too: no one has seen what changed since the opening.
             if self.reload() {
                 watched.wait().await;
             } else {
@@ -115,7 +115,7 @@ impl CallerTls {
                 metrics.files_refused(&error);
             }
         }
-        // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
+        // Whatever else is wrong, no certificate that an authority has revoked stays trusted.
         let lists = files::lists(files.revoked.as_ref());
         let trust = lists.map(|lists| old.trust.with_lists(lists));
         if let Ok(new) =

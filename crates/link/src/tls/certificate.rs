@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::tls::error::Cause;
 
-/// What a certificate says of its holder, before anybody has verified it.
+/// What a certificate says of its holder, before it is verified.
 pub(super) struct Said {
     pub(super) uris: Vec<String>,
     pub(super) not_after: UnixMillis,
@@ -34,8 +34,8 @@ pub(super) fn read(leaf: &CertificateDer<'_>) -> Result<Said, Cause> {
 }
 
 /// Whether a certificate restricts the URIs or the own names of those below it. The library does not
-/// judge such a constraint and refuses everybody below: whoever reads an authority should say so at
-/// once.
+/// judge such a constraint and refuses all certificates below: code that reads an authority should say so
+/// at once.
 pub(super) fn constrains_names(certificate: &CertificateDer<'_>) -> Result<bool, Cause> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| Cause::Unreadable)?;
     let constraints = parsed.name_constraints().map_err(|_| Cause::Unreadable)?;

@@ -1,4 +1,4 @@
-//! Whom a certificate makes its holder: chains, names, validity and revocation.
+//! Who the holder of a certificate is: chains, names, validity and revocation.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ impl Trust {
 
     /// Which names a caller's chain gives.
     ///
-    /// One that names several is nobody's: which it acts for would be a guess, and SPIFFE allows
+    /// One that names several is refused: which it acts for would be a guess, and SPIFFE allows
     /// one (X509-SVID, section 2).
     pub(super) fn caller(&self, chain: Chain<'_>, now: UnixTime) -> Result<Said, Cause> {
         let said = read(chain.0)?;
@@ -144,8 +144,8 @@ impl Trust {
         asked: &Asked<'_>,
     ) -> Result<(), Cause> {
         let lists = self.revoked.of(authority);
-        // An authority without a list has revoked nobody; one whose list is past its end might
-        // have, so nobody is trusted by it until there is a new one.
+        // An authority without a list has revoked no certificate; one whose list is past its end
+        // might have, so none is trusted by it until there is a new one.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
                 .with_depth(RevocationCheckDepth::Chain)

@@ -19,7 +19,7 @@ pub(super) const ALPN: &[u8] = b"h2";
 /// Bytes that wait to be sent on one session between our processes. Frames of a session are large,
 /// and its ends know each other; a stranger's connection has the library's 64 KiB.
 pub(crate) const SESSION_BUFFER_BYTES: usize = 512 << 10;
-/// Time between two looks at whether somebody is still trusted, when nothing has changed: a
+/// Time between two looks at whether a peer is still trusted, when nothing has changed: a
 /// revocation list or an authority may have come to its end.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -82,7 +82,7 @@ pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// By which generation of what we trust somebody was verified last, and when.
+/// By which generation of what we trust a peer was verified last, and when.
 #[derive(Debug)]
 pub(super) struct Seen {
     generation: AtomicU64,

@@ -5,8 +5,8 @@
 //! authority would be taken for the new one's, and would refuse all of its certificates.
 //!
 //! A list that was read once stays in use until one that is at least as new takes its place. A
-//! file that lacks it, or holds an older copy, revokes nothing less: a copy gone wrong, or somebody
-//! who can write that file, brings nobody back.
+//! file that lacks it, or holds an older copy, revokes nothing less: neither a damaged copy nor a
+//! process that can write that file brings a revoked certificate back.
 //!
 //! Which of two lists is newer the CRL number decides. Two of one number are one list that was
 //! issued twice: the one that revokes more holds, whatever the times say.

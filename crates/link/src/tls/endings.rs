@@ -61,7 +61,7 @@ fn lists(trust: &Trust, authorities: &[Authority]) -> Vec<Ending> {
 }
 
 /// The revocation lists of a file that are of these authorities, as a server takes them: for
-/// whoever looks at files that no server may have opened. What is said names the issuer.
+/// commands that look at files that no server may have opened. What is said names the issuer.
 ///
 /// # Errors
 /// [`Error`].

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why a certificate does not make its holder anybody. A closed set, for logs and metrics: it
+/// Why a certificate is refused. A closed set, for logs and metrics: it
 /// says nothing that stands in the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Cause {
@@ -16,7 +16,7 @@ pub enum Cause {
     /// has several.
     #[error("the certificate does not name a process of this deployment")]
     Name,
-    /// It names somebody else than who was looked for, or who may call here.
+    /// It names another process than the one that was looked for, or who may call here.
     #[error("the certificate names another process than the one that is expected here")]
     Other,
     /// No authority that may speak for it has issued it.
@@ -40,7 +40,7 @@ pub enum Cause {
     /// Its authority has revoked it.
     #[error("the certificate is revoked")]
     Revoked,
-    /// The authority's list of revocations is past its end: nobody is trusted by it.
+    /// The authority's list of revocations is past its end: no certificate is trusted by it.
     #[error("the list of revoked certificates has expired")]
     ListExpired,
 }

@@ -40,7 +40,7 @@ pub(super) fn own(certificate: &Path, key: &Path) -> Result<Own, Error> {
         let damaged = |_| wrong(certificate, "a certificate in it is damaged");
         let said = certificate::read(one).map_err(damaged)?;
         not_after.get_or_insert(said.not_after);
-        // Whoever verifies our chain could not judge it.
+        // A peer that verifies our chain could not judge it.
         if place > 0 && certificate::constrains_names(one).map_err(damaged)? {
             return Err(wrong(certificate, NAME_CONSTRAINT));
         }

@@ -19,7 +19,7 @@ pub fn certificate(der: &[u8]) {
 }
 
 /// Reads a bundle, whose certificates are authorities, a chain and its end all at once, and whose
-/// lists say who is revoked. Whether anybody is trusted by it is not told.
+/// lists say who is revoked. It does not say whether any certificate is trusted by it.
 pub fn bundle(pem: &[u8]) {
     let blocks = terms::pem::blocks(pem).unwrap_or_default();
     let (mut all, mut trust) = (Vec::new(), Trust::default());

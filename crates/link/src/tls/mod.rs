@@ -6,10 +6,10 @@
 //! speak for another, whatever it signs. Everything is read again when a file changes; a file that
 //! cannot be used leaves what was in use before, and says so.
 //!
-//! An authority without a list of revoked certificates has revoked nobody; one whose list is past
-//! its end is trusted for nobody until there is a new one (`list_expired` among the causes).
+//! An authority without a list of revoked certificates has revoked no certificate; one whose list is past
+//! its end is trusted for none until there is a new one (`list_expired` among the causes).
 //!
-//! There is no resumption: every connection shows its certificate anew, so a revocation holds from
+//! There is no resumption: every connection shows its certificate, so a revocation holds from
 //! the moment at which its list is read.
 
 mod caller_tls;

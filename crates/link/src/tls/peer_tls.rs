@@ -127,7 +127,7 @@ impl Tls {
         let old = Arc::clone(&loaded.borrow());
         let generation = old.generation + 1;
         let trust = files::regions(&files.authorities, files.revoked.as_ref(), &pins);
-        // A file that cannot be read now leaves nobody trusted whom the new map does not pin.
+        // Even if a file cannot be read now, no peer stays trusted that the new map does not pin.
         let trust = trust.unwrap_or_else(|_| old.trust.pinned_by(&pins));
         let trust = trust.keeping(&old.trust.revoked);
         let (own, id) = (old.own.clone(), old.id.clone());
@@ -161,7 +161,7 @@ impl Tls {
         let paths = [certificate, key, authorities].into_iter().chain(revoked).collect();
         let mut watched = Watched::new(paths);
         loop {
-            // Before the first wait, too: what changed since the opening was seen by nobody.
+            // Before the first wait, too: no one has seen what changed since the opening.
             if self.reload() {
                 watched.wait().await;
             } else {
@@ -198,7 +198,7 @@ impl Tls {
                 metrics.files_refused(&error);
             }
         }
-        // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
+        // Whatever else is wrong, no certificate that an authority has revoked stays trusted.
         let new = files::lists(files.revoked.as_ref()).and_then(|lists| {
             let trust = old.trust.with_lists(lists);
             with(old.own.clone(), old.id.clone(), trust, clock, metrics, generation)

@@ -14,7 +14,7 @@ use crate::tls::chain::Trust;
 use crate::tls::error::Cause;
 use crate::tls::metrics::TlsMetrics;
 
-/// Whom a listener, or a dialler, takes.
+/// Which peers a listener, or a dialler, takes.
 #[derive(Debug)]
 pub(super) enum Wanted {
     /// Any gateway or shard of ours. What each may ask is for those who serve it.

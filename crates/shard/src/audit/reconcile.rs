@@ -49,7 +49,7 @@ pub(crate) async fn answer(
     }
     let turn = context.walk()?;
     let node = Arc::clone(context.node());
-    // Nobody waits any more: the walk ends, too.
+    // No caller waits any more: the walk ends, too.
     let stop = Arc::new(AtomicBool::new(false));
     let _stop = Stop(Arc::clone(&stop));
     let told = context.read(move || {
@@ -262,7 +262,7 @@ impl Walk<'_> {
         opened.map(Some).map_err(|_| Error::Damaged("records"))
     }
 
-    /// The rows with the least keyed numbers are a draw that nobody steers who does not know the
+    /// The rows with the least keyed numbers are a draw that can be steered only with the
     /// seed beforehand.
     fn draw(&mut self, address: &Address, head: &Head) -> Result<(), Error> {
         if self.rows == 0 {

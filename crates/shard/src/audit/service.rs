@@ -32,7 +32,7 @@ const BATCHES_WAITING: usize = 2;
 const TURN_ENTRIES: u64 = 16_384;
 /// Time in which an auditor must take a message.
 const TAKEN_MAX: Duration = Duration::from_secs(60);
-/// Time between two looks at whether somebody who waits would still be let in.
+/// Time between two looks at whether an auditor who waits would still be let in.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The service.
@@ -40,7 +40,7 @@ pub(crate) struct Service(pub(crate) AuditContext);
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Who asks. The gate has let in nobody else.
+/// Who asks. The gate has let in no other.
 fn auditor<T>(request: &Request<T>) -> Result<Auditor, Status> {
     let auditor = request.extensions().get::<Auditor>().cloned();
     auditor.ok_or_else(|| status(&Rejection::new(Reason::Internal), terms::CallId(0)))
@@ -125,7 +125,7 @@ impl Ledger for Service {
         if !growing.signed.is_of(&asked.origin) {
             return Err(refused(Rejection::new(Reason::LogUnknown).field("origin")));
         }
-        // Of a log that has begun anew since, say, a follower would wait for ever.
+        // Of a log that has begun again since, say, a follower would wait for ever.
         if asked.start > growing.size() {
             return Err(refused(Rejection::new(Reason::EntryUnknown).field("start")));
         }
@@ -159,7 +159,7 @@ struct Sending<T> {
     sender: mpsc::Sender<Result<T, Status>>,
 }
 
-/// Nobody takes it any more.
+/// The caller takes it no more.
 struct Gone;
 
 /// Why a stream ends early.
@@ -185,7 +185,7 @@ fn tail_message(log: &LogView, batch: api::LedgerEntries) -> api::LedgerTail {
 }
 
 impl<T> Sending<T> {
-    /// Says why it ends, unless all was sent or nobody listens.
+    /// Says why it ends, unless all was sent or the caller has gone.
     async fn end(self, told: Result<(), Ends>) {
         if let Err(Ends::Refused(fault)) = told {
             let last = self.sender.send(Err(status(&fault, self.auditor.call)));
@@ -195,7 +195,7 @@ impl<T> Sending<T> {
     }
 
     /// Sends the entries of a range that are wanted, a message at a time: the next is read only
-    /// when there is room for it, for whoever would still be let in.
+    /// when there is room for it, as long as the auditor would still be let in.
     async fn range(
         &self,
         log: &Arc<LogView>,

@@ -130,7 +130,7 @@ impl AccessCounters {
     }
 
     /// Takes all of them: for a commit, which puts them back unless it is durable. Where the disk
-    /// is `low`, refusals are told by reason alone: whoever is refused fills no disk.
+    /// is `low`, refusals are told by reason alone: a refused caller fills no disk.
     pub(crate) fn take(&self, low: bool) -> Taken {
         let mut taken = std::mem::take(&mut self.lock().counted);
         if low {

@@ -81,7 +81,7 @@ impl CheckpointFile {
     }
 
     /// Stores a signed note, if the file is still the one under its name: a checkpoint in a file
-    /// that somebody has removed would warn of no loss.
+    /// that was removed would warn of no loss.
     pub(crate) fn store(&mut self, note: &str) -> Result<(), Error> {
         let io = |source| Error::Io { path: self.path.clone(), source };
         let own = self.file.metadata().map_err(io)?;

@@ -243,7 +243,7 @@ impl Checkpointer {
     }
 }
 
-/// Adds the leaves of the stored entries up to `size`, hashed anew.
+/// Adds the leaves of the stored entries up to `size`, hashed again.
 pub(crate) fn extend(
     engine: &dyn Engine,
     period: Period,

@@ -43,7 +43,7 @@ pub(crate) struct FirstCommit<'a> {
 }
 
 impl FirstCommit<'_> {
-    /// Commits it to a store that nobody else writes, with what goes with it.
+    /// Commits it to a store that no other process writes, with what goes with it.
     pub(crate) fn commit(self, engine: &dyn Engine, mut batch: Batch) -> Result<(), Error> {
         let (_, size) = self.add_to(engine, &mut batch)?;
         Ok(engine.commit(batch, engine.head()?, size)?)

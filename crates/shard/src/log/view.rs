@@ -57,7 +57,7 @@ pub(crate) struct LogView {
 pub(crate) struct LogViews {
     node: Arc<Node>,
     newest: watch::Receiver<Arc<Signed>>,
-    /// What witnesses have cosigned. None: nobody is asked.
+    /// What witnesses have cosigned. None: no witness is asked.
     cosigned: Option<watch::Receiver<Cosigned>>,
     shown: Arc<Mutex<Shown>>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Cosigned {
     pub(crate) sealed: BTreeMap<Period, String>,
 }
 
-/// What was shown of the log that grows. It never goes back: to whoever has seen more, that would
+/// What was shown of the log that grows. It never goes back: to a reader that has seen more, that would
 /// be a log that has lost entries. Of another log than that it says nothing.
 #[derive(Default)]
 struct Shown {

@@ -154,7 +154,7 @@ impl Rounds {
         let witness = self.witnesses.get(n).map_or("", |witness| witness.key.name());
         self.node.metrics.witness_failures.inc();
         match failed {
-            // At most once an interval and witness: nobody can drown it.
+            // At most once an interval and witness: no flood can drown it.
             Failed::Contradicted(problem) => {
                 self.node.metrics.witness_contradictions.inc();
                 tracing::error!(witness, problem, "a witness contradicts this log");

@@ -287,7 +287,7 @@ impl EgressPolicy<'_> {
     }
 
     /// Whether the ruling that stands, made again under the map in force, lets the readers read.
-    /// No ruling that stands, or one that cannot be made again, lets nobody.
+    /// Where no ruling stands, or it cannot be made again, no reader is let.
     ///
     /// What is known of citizenship and residence beside its basis would change the ruling at the
     /// next write; until then a read must satisfy both.

@@ -43,7 +43,7 @@ pub(crate) struct MapImpact<'a> {
     pub(crate) node: &'a Node,
     pub(crate) next: &'a RegionMap,
     pub(crate) date: Moment,
-    /// Past it nobody waits any more.
+    /// Past it no caller waits any more.
     pub(crate) deadline: Instant,
 }
 

@@ -249,7 +249,7 @@ impl Rules {
         findings: &Findings,
         by: &By,
     ) -> Verdict {
-        // Nobody's people are stored whom the map does not name, whatever a gateway says.
+        // The people of a tenant that the map does not name are not stored, whatever a gateway says.
         if self.map.tenant(tenant).is_none() {
             let fault = Rejection::new(Reason::NotPermitted);
             return Verdict::Refused(fault.problem("the region map does not name the tenant"));

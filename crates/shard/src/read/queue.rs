@@ -47,7 +47,7 @@ impl ReadQueue {
     }
 }
 
-/// Looks up what waits, until nobody asks or the session has ended. Reads that are left then are
+/// Looks up what waits, until no caller asks or the session has ended. Reads that are left then are
 /// answered by being dropped.
 async fn work(
     reader: Reader,

@@ -2,7 +2,7 @@
 //! a gateway that takes none.
 //!
 //! An answer carries its part of the room with it, and the room comes back when the answer leaves
-//! or is dropped. Nobody computes the size of an answer twice.
+//! or is dropped. The size of an answer is computed once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +53,7 @@ impl AnswerRoom {
         Arc::clone(&self.lists).acquire_many_owned(permits(bytes, LISTS_KIB)).await.ok()
     }
 
-    /// The session has ended: nobody waits any more.
+    /// The session has ended: no caller waits any more.
     pub(crate) fn close(&self) {
         self.lists.close();
         self.others.close();

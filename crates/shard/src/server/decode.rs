@@ -52,7 +52,7 @@ pub(crate) enum Call {
     Caller(CallerCall),
 }
 
-/// What a gateway asks by itself, before anybody asks it.
+/// What a gateway asks by itself, before any caller asks it.
 pub(crate) enum GatewayCall {
     /// For the map of that number, or the first that was taken after it.
     MapFetch { epoch: EpochNumber, after: bool },

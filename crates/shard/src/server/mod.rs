@@ -104,7 +104,7 @@ impl Shard {
             link::net::listener::incoming_by(listener, entrance)
                 .map(|connection| connection.map(Coalesced::new)),
             async move {
-                // Also when the sender is gone: then nobody is left to serve.
+                // Also when the sender is gone: then no caller is left to serve.
                 let _gone = ended.wait_for(|life| *life != Life::Serving).await;
             },
         );

@@ -1,4 +1,4 @@
-//! The server of sessions: gateways connect, say whom they mean, and send calls.
+//! The server of sessions: gateways connect, name the shard that they mean, and send calls.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -48,7 +48,7 @@ use crate::store::types::EpochNumber;
 const LARGE_BODY_BYTES: usize = 32 << 10;
 /// Bytes that a write takes up beside its body.
 const OP_BYTES: usize = 512;
-/// Time in which a gateway must say whom it means.
+/// Time in which a gateway must name the shard that it means.
 const HELLO_MAX: Duration = Duration::from_secs(10);
 
 /// Takes sessions. Clones share the shard.
@@ -79,7 +79,7 @@ impl Session for Sessions {
         let mut life = self.life.clone();
         let first = tokio::select! {
             first = timeout(HELLO_MAX, calls.message()) => first.unwrap_or(Ok(None))?,
-            // Nobody waits for a gateway that says nothing while the shard goes down.
+            // The shard does not wait for a gateway that says nothing while the shard goes down.
             _later = life.wait_for(|life| *life != Life::Serving) => None,
         };
         let first = first.unwrap_or_default();
@@ -130,7 +130,7 @@ impl Session for Sessions {
         let (watched, stalls) = (Arc::clone(&taken), self.stalls.clone());
         tokio::spawn(served.run(calls, first.calls, news, watched, stalls));
         let outgoing = Frames::new(welcome, receiver)
-            // Not even what was on its way goes to whom nobody trusts any more.
+            // Drop queued replies once the peer's certificate is no longer trusted.
             .take_while(move |_| !cut.load(Ordering::Acquire))
             .map(move |frame| {
                 taken.fetch_add(1, Ordering::Relaxed);
@@ -232,7 +232,7 @@ struct Ends;
 
 impl Served {
     /// Reads calls until the gateway is done, or the shard is. What is in flight then is still
-    /// answered by whoever holds it.
+    /// answered by the queue that holds it.
     async fn run(
         mut self,
         mut calls: Streaming<proto::ToShard>,
@@ -275,7 +275,7 @@ impl Served {
             frame = Vec::new();
             tokio::select! {
                 message = calls.message() => match message {
-                    // A session's first frame, seen once more: whoever sends it is not in step.
+                    // A session's first frame, seen once more: the sender is not in step.
                     Ok(Some(message)) if message.hello.is_some() => {
                         tracing::warn!("a session said hello twice");
                         return Ends;
@@ -296,7 +296,7 @@ impl Served {
                 }
                 Ok(()) = maps.changed() => {
                     let map = Arc::clone(&maps.borrow_and_update());
-                    // Its region is another's now, or nobody's: nothing more goes there.
+                    // The new map has its region elsewhere, or no more: nothing goes there.
                     if !gateway.stands_by(&self.reader.node, &map) {
                         self.cut.store(true, Ordering::Release);
                         return Ends;

@@ -66,7 +66,7 @@ impl Opening<'_> {
             let why = "a recovery was begun here and has not ended";
             return Err(Error::CheckpointFile { path: self.recovering(), why });
         }
-        // Before anything is made: a store does not begin under a map that nobody answers for.
+        // Before anything is made: a store does not begin under a map that no signer answers for.
         let offered = self.first_map()?;
         let path = self.anchor_path();
         let found = CheckpointFile::open(&path)?;

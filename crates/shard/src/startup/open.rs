@@ -1,4 +1,4 @@
-//! Opening a shard: every check that must hold before it answers anybody.
+//! Opening a shard: every check that must hold before it answers any call.
 
 use std::path::Path;
 use std::sync::Arc;

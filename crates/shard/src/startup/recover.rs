@@ -1,6 +1,6 @@
-//! `bailiwick shard recover --accept-loss`: somebody has decided to go on with a store that lacks
+//! `bailiwick shard recover --accept-loss`: an operator has decided to go on with a store that lacks
 //! what was signed. The loss is not hidden: a new period of the log begins, under a new key, and
-//! its GENESIS names the old head, or says that nobody knows it any more.
+//! its GENESIS names the old head, or says that it is not known any more.
 
 use std::fs;
 use std::path::Path;

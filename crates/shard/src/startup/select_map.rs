@@ -66,7 +66,7 @@ impl Opening<'_> {
         if given.epoch < held.epoch {
             return self.newer_in_store(engine, held.epoch, given.epoch);
         }
-        // Nobody answers for an unsigned map; but one that names another map than the one in force
+        // No signer answers for an unsigned map; but one that names another map than the one in force
         // as the one before it is of another history.
         let named = self.map.predecessors();
         let next = given.epoch == held.epoch + 1 && !named.is_empty();
@@ -75,7 +75,7 @@ impl Opening<'_> {
         }
         let offered = self.offered()?;
         if self.settings.signers.is_some() {
-            // One that nobody answers for is none: then two must, as for the first.
+            // One that no signer answers for is none: then two must, as for the first.
             let before = match self.stored(engine, EpochNumber(held.epoch)) {
                 Err(Error::MapRefused(_)) => None,
                 other => other?,

@@ -2,7 +2,7 @@
 //!
 //! A record's body is sealed under a key of its own, drawn for this one write, with a zero nonce;
 //! that key lies in the record's header, which is sealed under the subject's key with a random
-//! nonce. So bodies are sealed in parallel, before anybody knows the subject's state, and the
+//! nonce. So bodies are sealed in parallel, before the subject's state is known, and the
 //! destruction of the subject's key makes all of it unreadable.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};

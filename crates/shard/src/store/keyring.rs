@@ -85,7 +85,7 @@ pub(crate) enum KeyChange {
 
 /// A keyring in one file, readable by its owner only.
 ///
-/// Whoever holds this file and the data folder can read every record without a trace: keep it on
+/// A person who holds this file and the data folder can read every record without a trace: keep it on
 /// another disk, or let a token guard it ([`crate::store::token`]).
 pub(crate) struct FileKeyring {
     path: PathBuf,
@@ -265,7 +265,7 @@ fn next(path: &Path) -> PathBuf {
 }
 
 impl crate::Settings {
-    /// Whether there is a keyring, and it opens: for whoever looks before the shard must.
+    /// Whether there is a keyring, and it opens: for commands that look before the shard must.
     ///
     /// # Errors
     /// [`Error::Keys`] when it is none of this region's, or open to others; [`Error::Io`].

@@ -1,7 +1,7 @@
 //! Who asks: by name, and by the tags under which one log knows the name.
 //!
 //! A call may wait while a period of the log ends. Its entry then lies in the next log, and must bear
-//! the tags of that one: whoever writes an entry takes them with [`Principal::in_log`].
+//! the tags of that one: the writer of an entry takes them with [`Principal::in_log`].
 
 use std::sync::Arc;
 

@@ -42,7 +42,7 @@ pub(crate) fn map_ref(map: &RegionMap) -> MapRef {
     MapRef { epoch: epoch.number, digest: epoch.digest }
 }
 
-/// Opens a map that somebody brings, with the keys that this process knows.
+/// Opens a map that is brought, with the keys that this process knows.
 ///
 /// # Errors
 /// `MAP_UNSIGNED`, also when no keys are known; `MAP_INVALID`.

@@ -4,8 +4,7 @@
 //! sealed name with its length, a nonce (12 bytes), the sealed state. The state has the wrapped keys of
 //! the subject's collections ([`crate::store::collection_key`]), under which its records are sealed.
 //! Destroying this row, or the generation, makes every record of the subject unreadable. The name
-//! ([`subject_name`]) is for
-//! whoever walks over all rows: everything else is bound to the subject's id, which the key of the
+//! ([`subject_name`]) is for walks over all rows: everything else is bound to the subject's id, which the key of the
 //! row does not tell.
 //!
 //! The row of a subject that was erased is its tombstone ([`crate::store::tombstone`]).
@@ -62,7 +61,7 @@ impl Standing {
 }
 
 /// A subject's row, opened.
-#[expect(clippy::large_enum_variant, reason = "whoever opens it takes it apart at once")]
+#[expect(clippy::large_enum_variant, reason = "code that opens it takes it apart at once")]
 pub(crate) enum SubjectRow {
     /// What the region knows of the subject.
     Kept(Subject),

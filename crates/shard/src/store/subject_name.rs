@@ -1,4 +1,4 @@
-//! The sealed name in a subject's row: whose row it is, for whoever walks over all of them.
+//! The sealed name in a subject's row: whose row it is, for walks over all of them.
 //!
 //! It is sealed under a key of its own, which a generation of the region's keys wraps:
 //! so it is lost with the generation, as everything else of the subject is.

@@ -379,7 +379,7 @@ pub(crate) struct RotateKey {
 pub(crate) enum Errand {
     /// Take a map.
     Map(MapOp),
-    /// Write down that somebody asked, then answer.
+    /// Write down that a caller asked, then answer.
     Note(Box<Question>),
     /// Remove rows of the change feed, of which the last is the newest.
     SweepFeed(Vec<Key>, oneshot::Sender<()>),

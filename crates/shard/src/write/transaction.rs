@@ -273,7 +273,7 @@ impl Transaction<'_> {
 
     /// A read of a `logged` collection: its entry names the write that was read.
     fn read(&mut self, asker: &Asker, read: Read) -> Result<Done, Rejection> {
-        // A map has come in between: whether these may read it is to be asked anew.
+        // A map has come in between: whether these may read it is to be asked again.
         let own = self.rules.epoch();
         if read.judged != own {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own.0));
@@ -339,7 +339,7 @@ impl Transaction<'_> {
             return Ok(Some(Known::Kept(Arc::clone(subject))));
         }
         self.readable(&owner.row())?;
-        // A row that nobody read is a mistake of ours, and no proof that there is no such subject.
+        // A row that was not read is a mistake of ours, and no proof that there is no such subject.
         let read = self.rows.get(&owner.row()).ok_or(Error::Damaged("subjects"))?;
         let Some(row) = read else { return Ok(None) };
         let subject = match self.node.open_subject(owner, row)? {
