@@ -13,6 +13,7 @@ use crate::backup::check::{Checked, VerifiedBackup, check};
 use crate::clock::GuardedClock;
 use crate::log::EdgeRow;
 use crate::log::checkpoint_file::unverified;
+use crate::log::erasure_file::What;
 use crate::log::known_erasures::{Erasures, all_known, keep_all, refuse_copies_alone};
 use crate::startup::open::Opening;
 use crate::startup::recover::{
@@ -92,7 +93,9 @@ pub fn restore(
     }
     load(&opening, &keyring, from, &checked.shown)?;
     let Checked { shown, checkpoint, .. } = checked;
-    let count = u64::try_from(known.len()).unwrap_or(u64::MAX);
+    // Subjects that came are no erasures.
+    let erased = known.iter().filter(|one| !matches!(one.what, What::Returned | What::Taken(_)));
+    let count = u64::try_from(erased.count()).unwrap_or(u64::MAX);
     let erasures = (!erasures_lost).then_some(count);
     let signed = (old_head.origin.clone(), old_head.size);
     let after = AfterRestore { old_head, id: shown.id.clone(), head: checkpoint, erasures };

@@ -8,12 +8,14 @@
 //! Records of 256 bytes, the first of which names no erasure: format `01`, a nonce (12 bytes), and
 //! sealed under a key of the region, bound to the shard and to the record's place: period and index
 //! of the ERASE entry, the key of the subject's row, what was erased (`00` and its tombstone, or `01`,
-//! the collection and the request; `02`: nothing, a subject that had moved away came back), zeros.
+//! the collection and the request; `02`: nothing, a subject that had moved away came back; `03`: nothing,
+//! a subject was taken from another region, by which move), zeros.
 //!
 //! The store's list has a row for each: `33` and the place of the entry; and in it `01`, the key of the
 //! subject's row, and the collection and the request, if it was not the whole subject. Of a subject that
 //! was given away to another region, it has in their place an empty name and the tombstone that will
-//! stand for it: a restore must not bring it back either. Without a tombstone: it came back.
+//! stand for it: a restore must not bring it back either. Without a tombstone: it came back; or, if more
+//! follows, it was taken by that move.
 
 mod comparison;
 
@@ -29,6 +31,7 @@ use terms::{Collection, Entropy};
 use crate::store::aead::{NONCE_BYTES, SealKey, TAG_BYTES, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::Keyring;
+use crate::store::moving::Taken;
 use crate::store::types::{CommitAt, Period, Recent};
 use crate::store::{directories, keys};
 use crate::{Error, Settings};
@@ -71,8 +74,11 @@ pub(crate) enum What {
     /// A collection of it, by that request.
     Collection(Collection, Recent),
     /// Nothing: a subject that had moved to another region came back. What was known of its departure
-    /// before counts no more.
+    /// before counts no more. Files from before [`What::Taken`] say this.
     Returned,
+    /// Nothing: a subject was taken from another region. A store from before that does not know that
+    /// whatever stands here after it has been done to what this move brought.
+    Taken(Taken),
 }
 
 impl What {
@@ -88,6 +94,10 @@ impl What {
             Self::Returned => {
                 to.u8(2);
             }
+            Self::Taken(taken) => {
+                to.u8(3);
+                taken.write(to);
+            }
         }
     }
 
@@ -99,6 +109,7 @@ impl What {
                 Ok(Self::Collection(collection, Recent::read(from)?))
             }
             2 => Ok(Self::Returned),
+            3 => Ok(Self::Taken(Taken::read(from)?)),
             _ => Err(Malformed),
         }
     }
@@ -127,9 +138,12 @@ pub(crate) fn list_moved(batch: &mut Batch, entry: CommitAt, row: &[u8], tombsto
     batch.put(listed_at(entry), listed.0);
 }
 
-/// Lists that a subject that had moved away came back, in the commit that serves it again.
-pub(crate) fn list_returned(batch: &mut Batch, entry: CommitAt, row: &[u8]) {
-    list_moved(batch, entry, row, &[]);
+/// Lists that a subject was taken from another region, in the commit that serves it.
+pub(crate) fn list_taken(batch: &mut Batch, entry: CommitAt, row: &[u8], taken: &Taken) {
+    let mut listed = Writer::with_capacity(256);
+    listed.u8(FORMAT).bytes(row).text("").bytes(&[]);
+    taken.write(&mut listed);
+    batch.put(listed_at(entry), listed.0);
 }
 
 /// The key of the row that lists an erasure.
@@ -152,6 +166,8 @@ enum ListedWhat {
     /// The subject was given away to another region: the tombstone that will stand for it. Empty: it came
     /// back.
     Away(Vec<u8>),
+    /// It was taken from another region.
+    Taken(Taken),
     /// Only this collection was erased, by that request.
     Collection(Collection, Recent),
 }
@@ -167,7 +183,14 @@ impl Listed {
             ListedWhat::Subject
         } else {
             match reader.text()? {
-                "" => ListedWhat::Away(reader.bytes()?.to_vec()),
+                "" => {
+                    let tombstone = reader.bytes()?.to_vec();
+                    if reader.rest().is_empty() {
+                        ListedWhat::Away(tombstone)
+                    } else {
+                        ListedWhat::Taken(Taken::read(&mut reader)?)
+                    }
+                }
                 name => {
                     let collection = Collection::parse(name).map_err(|_| damaged())?;
                     ListedWhat::Collection(collection, Recent::read(&mut reader)?)
@@ -188,6 +211,7 @@ impl Listed {
             ListedWhat::Collection(collection, by) => What::Collection(collection, by),
             ListedWhat::Away(tombstone) if tombstone.is_empty() => What::Returned,
             ListedWhat::Away(tombstone) => What::Subject(tombstone),
+            ListedWhat::Taken(taken) => What::Taken(taken),
             ListedWhat::Subject => {
                 let tombstone = engine.get_many(&[&row])?.pop().flatten();
                 What::Subject(tombstone.ok_or(Error::Damaged("subjects"))?)

@@ -67,7 +67,12 @@ pub(crate) fn refuse_copies_alone(settings: &Settings, erasures: &Erasures) -> R
 /// Those that still count: a subject that moved away, and came back after that, is here.
 pub(crate) fn that_count(known: &[KnownErasure]) -> impl Iterator<Item = &KnownErasure> {
     let mut returned = HashMap::new();
-    for one in known.iter().filter(|one| matches!(one.what, What::Returned)) {
+    let returns = |one: &&KnownErasure| match &one.what {
+        What::Returned => true,
+        What::Taken(taken) => taken.returned,
+        What::Subject(_) | What::Collection(..) => false,
+    };
+    for one in known.iter().filter(returns) {
         // They are in order: the last one is kept.
         returned.insert(&one.row, one.entry);
     }
@@ -143,7 +148,14 @@ fn missing(path: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::moving::Taken;
     use crate::store::types::{CommitAt, Period};
+    use terms::RegionId;
+
+    fn taken(returned: bool) -> What {
+        let from = RegionId::parse("ru-msk").unwrap();
+        What::Taken(Taken { from, move_id: [1; 16], live: 2, commitment: [3; 32], returned })
+    }
 
     fn known(index: u64, row: u8, what: What) -> KnownErasure {
         KnownErasure { entry: CommitAt { period: Period(1), index }, row: vec![row], what }
@@ -159,9 +171,13 @@ mod tests {
             known(4, 1, away()),
             known(5, 2, What::Returned),
             known(6, 3, away()),
+            known(7, 4, away()),
+            known(8, 4, taken(true)),
+            known(9, 5, away()),
+            known(10, 5, taken(false)),
         ];
         let left: Vec<u64> = that_count(&all).map(|one| one.entry.index).collect();
         // A return is no erasure: what erases again passes over it.
-        assert_eq!(left, [3, 4, 5, 6]);
+        assert_eq!(left, [3, 4, 5, 6, 8, 9, 10]);
     }
 }

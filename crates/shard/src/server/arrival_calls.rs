@@ -1,10 +1,11 @@
 //! The calls of a shard of another region: the steps of moves of subjects to here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use atlas::Moment;
 use ledger::Receipt;
-use ledger::entry::{Entry, Kind};
+use ledger::entry::{Detail as Said, Entry, Kind};
 use ledger::note::Verifier;
 use ledger::tlog_proof;
 use prost::Message as _;
@@ -165,11 +166,7 @@ fn prepare(node: &Node, views: &LogViews, of: &Checked, step: Step) -> Result<Pr
                 Some((here, Some(whole))) => adoption(node, of, &here, whole, end)?,
                 // Not all was read back yet: the source asks for that again.
                 Some((here, None)) => return Ok(Prepared::Answer(arrived(node, &here, None))),
-                None if ended(node, of)? == Some(Ended::GivenUp) && gives_away(node, of, &end) => {
-                    return Ok(Prepared::Step(ArriveStep::Reopen));
-                }
-                // The committer says what has become of it.
-                None => return Ok(Prepared::Step(ArriveStep::Adopt(None))),
+                None => return Ok(Prepared::Step(without_arrival(node, of, end)?)),
             };
             Prepared::Step(ArriveStep::Adopt(Some(Box::new(adoption))))
         }
@@ -202,7 +199,9 @@ fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Prepared, Reject
     let answer = |arrived| Ok(Prepared::Answer(arrived));
     let at = match ended(node, of)? {
         Some(Ended::Adopted(at)) => at,
-        Some(Ended::GivenUp) | None => return answer(Arrived::of(ArrivedState::None)),
+        Some(Ended::GivenUp | Ended::Lost(_)) | None => {
+            return answer(Arrived::of(ArrivedState::None));
+        }
     };
     let period = node.period_of(at.log)?;
     let view = match views.of(&node.origins().of(period)) {
@@ -228,6 +227,26 @@ fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Prepared, Reject
     answer(Arrived { taken: Some(Box::new(taken)), ..Arrived::of(ArrivedState::Adopted) })
 }
 
+/// The step that answers a source which has given the subject away, where nothing arrives of that move.
+fn without_arrival(
+    node: &Node,
+    of: &Checked,
+    end: proto::ArrivalEnd,
+) -> Result<ArriveStep, Rejection> {
+    Ok(match (ended(node, of)?, given_away(node, of, &end)) {
+        // Who gave it up had a key of its shard.
+        (Some(Ended::GivenUp), Some(_)) => ArriveStep::Reopen,
+        (Some(Ended::Lost(lost)), Some(said)) => {
+            let proto::ArrivalEnd { origin, index, vkey, .. } = end;
+            let (count, key) = (Said::Count(lost.live), Said::LogKey(vkey));
+            let details = vec![count, Said::Peer { origin, index }, key];
+            ArriveStep::SayTaken(Box::new(Entry { details, ..said }))
+        }
+        // The committer says what has become of it.
+        (Some(Ended::Adopted(_)) | None, _) | (_, None) => ArriveStep::Adopt(None),
+    })
+}
+
 /// How the move has ended. None: it has not.
 fn ended(node: &Node, of: &Checked) -> Result<Option<Ended>, Rejection> {
     let key = keys::move_ended(&of.owner.row(), &of.from.region, &of.move_id);
@@ -235,17 +254,16 @@ fn ended(node: &Node, of: &Checked) -> Result<Option<Ended>, Rejection> {
     Ok(row.map(|row| Ended::read(&row)).transpose()?)
 }
 
-/// Whether the source's log gives someone away to here. Then the move was not given up: who said so had
-/// a key of its shard. Which person and which move that is, its commitment does not say before their records
-/// are here: what was given away is compared once it has come again.
-fn gives_away(node: &Node, of: &Checked, end: &proto::ArrivalEnd) -> bool {
-    let Some(log) = log_of(node, &of.from, &end.origin, &end.vkey) else { return false };
-    let Ok(included) = tlog_proof::verify_receipt(&end.proof, &log, &end.entry) else {
-        return false;
-    };
+/// The entry with which the source's log gives someone away to here. None: it does not prove that. Which
+/// person and which move that is, its commitment does not say before their records are here: what was given
+/// away is compared once it has come again, or with what is noted of the move.
+fn given_away(node: &Node, of: &Checked, end: &proto::ArrivalEnd) -> Option<Entry> {
+    let log = log_of(node, &of.from, &end.origin, &end.vkey)?;
+    let included = tlog_proof::verify_receipt(&end.proof, &log, &end.entry).ok()?;
     let here = (end.index, end.origin.as_str());
-    (included.index, included.checkpoint.origin.as_str()) == here
-        && Entry::decode(&end.entry).is_ok_and(|said| is_to_here(node, &said))
+    let said = Entry::decode(&end.entry).ok()?;
+    let is_here = (included.index, included.checkpoint.origin.as_str()) == here;
+    (is_here && is_to_here(node, &said)).then_some(said)
 }
 
 /// The log of that shard, if it is one of its logs.
@@ -278,6 +296,11 @@ fn arrived(node: &Node, here: &Arriving, whole: Option<Whole>) -> Arrived {
 /// of that move. One call reads little enough to be answered in time.
 fn check(node: &Node, of: &Checked) -> Result<Option<(Arriving, Option<Whole>)>, Rejection> {
     let Some((here, subject)) = arriving(node, of)? else { return Ok(None) };
+    if let Some(digest) = here.proven {
+        // All of it was read back before a part of it went.
+        let (heads, live) = (here.heads, BTreeMap::new());
+        return Ok(Some((here, Some(Whole { heads, live, digest }))));
+    }
     let mut check = node.moves.take_check(of.owner.tag, &here);
     for _ in 0..PAGES_AT_ONCE {
         if check.read.done {

@@ -301,7 +301,8 @@ fn anchor(
 }
 
 /// Erases again what is known and the store still has. A collection is erased only if its ERASE entry
-/// comes after `since`. Then it erases what was arriving from other regions. Returns how many that were.
+/// comes after `since`. Then it erases what was arriving from other regions, and notes which moves to here
+/// the store does not know any more. Returns how many it has erased.
 pub(crate) fn erase_again(
     opening: &Opening<'_>,
     known: &[KnownErasure],
@@ -316,6 +317,7 @@ pub(crate) fn erase_again(
         erased += u64::from(parts.committer.erase_again(known, since)?);
     }
     let (arrivals, arrivals_left) = parts.committer.forget_arrivals()?;
+    parts.committer.note_lost_moves(known)?;
     parts.committer.signer.lock().sign()?;
     Ok(ErasedAgain { erased, arrivals, arrivals_left })
 }

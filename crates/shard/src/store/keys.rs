@@ -27,7 +27,7 @@
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
 //! | `32` | a subject whose block ends, or whose erasure goes on | minute, key of the subject's row | the version alone |
-//! | `33` | an erasure that is done | period and index of its ERASE entry | `log/erasure_file.rs` |
+//! | `33` | an erasure that is done, or a subject that has moved to or from another region | period and index of its entry | `log/erasure_file.rs` |
 //! | `34` | a subject that moves from here | key of the subject's row | `store/moving.rs` |
 //! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move, its source | `write/arrivals.rs` |
 //! | `36` | a subject of which another region is to erase what it has | key of the subject's row, id of the move | `store/left_copy.rs` |

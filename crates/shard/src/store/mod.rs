@@ -30,6 +30,7 @@ pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod left_copy;
 pub(crate) mod list_number;
+pub(crate) mod lost_move;
 pub(crate) mod move_progress;
 pub(crate) mod move_proof;
 pub(crate) mod moving;

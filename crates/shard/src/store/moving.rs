@@ -104,6 +104,36 @@ pub(crate) struct Arriving {
     pub(crate) blocked: Option<Blocked>,
     /// The attachment whose chunks come now. Its record comes after them.
     pub(crate) attachment: Option<ArrivingChunks>,
+    /// The digest of all that has come, once the source has proven that it gave exactly that away, and
+    /// something of it goes before it is served. From then on nothing more comes.
+    pub(crate) proven: Option<[u8; 32]>,
+}
+
+/// What outlives a restore of a move by which a subject was taken from another region.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Where from.
+    pub(crate) from: RegionId,
+    /// The id of the request that ordered it.
+    pub(crate) move_id: [u8; 16],
+    /// Live records that came.
+    pub(crate) live: u64,
+    /// What both logs commit to.
+    pub(crate) commitment: [u8; 32],
+    /// The subject had moved away from here before.
+    pub(crate) returned: bool,
+}
+
+impl Taken {
+    pub(crate) fn write(&self, row: &mut Writer) {
+        row.text(self.from.as_str()).fixed(&self.move_id).u64(self.live);
+        row.fixed(&self.commitment).u8(u8::from(self.returned));
+    }
+
+    pub(crate) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (from, move_id, live) = (region(row)?, row.array()?, row.u64()?);
+        Ok(Self { from, move_id, live, commitment: row.array()?, returned: row.u8()? == 1 })
+    }
 }
 
 /// An attachment of which some chunks have come.
@@ -142,8 +172,12 @@ impl Arriving {
         row.bytes(&self.after).u64(self.heads).u64(self.live);
         row.bytes(self.before.as_deref().unwrap_or_default());
         Blocked::write_any(self.blocked, row);
-        row.u8(u8::from(self.attachment.is_some()));
+        let (attachment, proven) = (self.attachment.is_some(), self.proven.is_some());
+        row.u8(u8::from(attachment) | u8::from(proven) << 1);
         self.attachment.iter().for_each(|chunks| chunks.write(row));
+        if let Some(digest) = &self.proven {
+            row.fixed(digest);
+        }
     }
 
     pub(super) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -151,12 +185,14 @@ impl Arriving {
         let (after, heads, live) = (row.bytes()?.to_vec(), row.u64()?, row.u64()?);
         let before = Some(row.bytes()?.to_vec()).filter(|before| !before.is_empty());
         let blocked = Blocked::read_any(row)?;
-        let attachment = match row.u8()? {
-            0 => None,
-            1 => Some(ArrivingChunks::read(row)?),
+        let (attachment, proven) = match row.u8()? {
+            0 => (None, None),
+            1 => (Some(ArrivingChunks::read(row)?), None),
+            2 => (None, Some(row.array()?)),
+            3 => (Some(ArrivingChunks::read(row)?), Some(row.array()?)),
             _ => return Err(Malformed),
         };
-        Ok(Self { from, move_id, began, after, heads, live, before, blocked, attachment })
+        Ok(Self { from, move_id, began, after, heads, live, before, blocked, attachment, proven })
     }
 }
 

@@ -35,7 +35,7 @@ impl Transaction<'_> {
         if more {
             return self.staging(&here);
         }
-        self.note_ended(owner, &here.from, move_id, Ended::GivenUp);
+        self.note_ended(owner, &here.from, move_id, Ended::GivenUp)?;
         Ok(none())
     }
 
@@ -68,8 +68,9 @@ impl Transaction<'_> {
         self.batch.delete(owner.accesses());
         self.batch.delete(keys::arriving(&owner.row()));
         if why == WhyDropped::GivenUp {
-            self.note_ended(owner, &here.from, here.move_id, Ended::GivenUp);
+            self.note_ended(owner, &here.from, here.move_id, Ended::GivenUp)?;
         }
+        self.change_due(owner, subject.due(), None);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         Ok(none())
@@ -92,7 +93,7 @@ impl Transaction<'_> {
         }
         let at = self.entries.next();
         self.entries.append(&entry.in_order())?;
-        self.note_ended(owner, from, move_id, Ended::Adopted(at));
+        self.note_ended(owner, from, move_id, Ended::Adopted(at))?;
         Ok(adopted())
     }
 
@@ -103,9 +104,9 @@ impl Transaction<'_> {
         owner: &Owner,
         from: &RegionId,
         move_id: [u8; 16],
-        ended: Option<Ended>,
+        ended: Option<&Ended>,
     ) -> Done {
-        if ended == Some(Ended::GivenUp) {
+        if ended == Some(&Ended::GivenUp) {
             let key: Key = keys::move_ended(&owner.row(), from, &move_id);
             // It goes alone: no other command of the group asks for it.
             self.moves_ended.remove(&key);
@@ -114,17 +115,24 @@ impl Transaction<'_> {
         none()
     }
 
-    /// Notes that a move has ended, so that a late beginning of it is refused.
+    /// Notes that a move has ended, so that a late beginning of it is refused. Of one that was adopted before a
+    /// restore it stays noted what has become of the subject, if it is given up after that, too.
     pub(super) fn note_ended(
         &mut self,
         owner: &Owner,
         from: &RegionId,
         move_id: [u8; 16],
         how: Ended,
-    ) {
+    ) -> Result<(), Rejection> {
+        if how == Ended::GivenUp
+            && matches!(self.ended(owner, from, move_id)?, Some(Ended::Lost(_)))
+        {
+            return Ok(());
+        }
         let key: Key = keys::move_ended(&owner.row(), from, &move_id);
         self.batch.put(key.clone(), how.row());
         self.moves_ended.insert(key, how);
+        Ok(())
     }
 
     /// How a move has ended, as this group has left it. None: it has not.
@@ -136,7 +144,7 @@ impl Transaction<'_> {
     ) -> Result<Option<Ended>, Rejection> {
         let key = keys::move_ended(&owner.row(), from, &move_id);
         if let Some(how) = self.moves_ended.get(&key) {
-            return Ok(Some(*how));
+            return Ok(Some(how.clone()));
         }
         let rows = self.node.engine.get_many(&[&key]).map_err(Error::from)?;
         let row = rows.into_iter().next().flatten();

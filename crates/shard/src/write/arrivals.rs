@@ -13,47 +13,44 @@
 //! blocked comes blocked: a BLOCK entry says until when.
 //!
 //! A row under `35`: `01`; 0 if the move was given up; 1 if the subject was adopted, and where the entry
-//! of that stands: the source asks for its proof, and keeps what it has until then.
+//! of that stands: the source asks for its proof, and keeps what it has until then; 2 if a restore has lost
+//! that it was adopted, and what is known of it (`write/lost_moves.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ledger::entry::{Detail as Said, Kind};
-use ledger::statement::{commitment, content_digest};
+use ledger::entry::Kind;
+use ledger::statement::commitment;
 use terms::{Collection, Detail, Reason, RegionId, Rejection};
 
 use crate::Error;
-use crate::log::erasure_file;
 use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
 use crate::policy::participants::names_others;
 use crate::policy::rulings::{Ruled, Verdict};
 use crate::policy::subject_status;
 use crate::reply::{Arrived, ArrivedState, Outcome};
-use crate::store::block::Blocked;
 use crate::store::erasure::CollectionErased;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
 use crate::store::keys::Owner;
-use crate::store::move_proof::MoveProof;
 use crate::store::moving::Arriving;
 use crate::store::record::{Body, Head};
 use crate::store::subject::{Standing, Status, Subject};
 use crate::store::types::{EntryAt, Fingerprint, Incarnation, Minute, Recent, Version};
 use crate::write::arriving_chunks::{Arrival, left};
 use crate::write::command::{Arrive, ArriveStep};
-use crate::write::entries::{rule_into, subject_statement};
+use crate::write::entries::rule_into;
 use crate::write::index_rows::{self, ChangedRows};
+use crate::write::lost_moves::is_gone;
 use crate::write::move_command::{
-    Adoption, ArrivingRecord, ArrivingSubject, Ended, ErasedElsewhere, WhyDropped,
+    ArrivingRecord, ArrivingSubject, Ended, ErasedElsewhere, WhyDropped,
 };
 use crate::write::record_rows::{EXPIRES_FORMAT, copy_due};
 use crate::write::transaction::{Done, Known, Transaction};
 
 /// Of the row of a subject that arrives: it alone.
 const ARRIVING_FORMAT: u8 = 1;
-/// Why a subject is blocked from its arrival on, for the log.
-const CAME_BLOCKED: &str = "the subject was blocked before it moved here";
 
 /// Where a subject comes to lie.
 struct Place {
@@ -69,10 +66,10 @@ impl Transaction<'_> {
         let Arrive { owner, from, move_id, opening, step, .. } = arrive;
         let known = self.known_subject(&owner)?;
         let ended = self.ended(&owner, &from, move_id)?;
-        if let Some(Ended::Adopted(at)) = ended {
+        if let Some(Ended::Adopted(at)) = &ended {
             // Whatever has become of the subject since.
             return match step {
-                ArriveStep::SayAgain(lost) if lost.at == at => {
+                ArriveStep::SayAgain(lost) if lost.at == *at => {
                     self.adopted_again(asker, &owner, &from, move_id, lost.entry)
                 }
                 _ => Ok(adopted()),
@@ -105,10 +102,15 @@ impl Transaction<'_> {
             }
             (_, ArriveStep::Drop) => {
                 // A beginning of it that comes late is refused.
-                self.note_ended(&owner, &from, move_id, Ended::GivenUp);
+                self.note_ended(&owner, &from, move_id, Ended::GivenUp)?;
                 Ok(none())
             }
-            (_, ArriveStep::Reopen) => Ok(self.reopen(&owner, &from, move_id, ended)),
+            (_, ArriveStep::Reopen) => Ok(self.reopen(&owner, &from, move_id, ended.as_ref())),
+            (known, ArriveStep::SayTaken(said))
+                if is_gone(ended.as_ref(), known.as_ref(), &said) =>
+            {
+                self.adopted_again(asker, &owner, &from, move_id, *said)
+            }
             (
                 _,
                 ArriveStep::Adopt(_)
@@ -116,7 +118,8 @@ impl Transaction<'_> {
                 | ArriveStep::Chunk(_)
                 | ArriveStep::Look
                 | ArriveStep::Forget
-                | ArriveStep::SayAgain(_),
+                | ArriveStep::SayAgain(_)
+                | ArriveStep::SayTaken(_),
             ) => Ok(none()),
         }
     }
@@ -130,6 +133,10 @@ impl Transaction<'_> {
     ) -> Result<Done, Rejection> {
         match step {
             ArriveStep::Begin(_) => self.staging(&of.here),
+            // What was proven is all of it.
+            ArriveStep::Rows { .. } | ArriveStep::Chunk(_) if of.here.proven.is_some() => {
+                self.staging(&of.here)
+            }
             ArriveStep::Rows { after, next, records } if of.here.after == after => {
                 self.stage(of, next, records)
             }
@@ -137,9 +144,8 @@ impl Transaction<'_> {
             ArriveStep::Rows { .. } | ArriveStep::Look => self.staging(&of.here),
             ArriveStep::Chunk(chunk) => self.stage_chunk(of, *chunk),
             ArriveStep::Adopt(Some(adoption)) => self.adopt_subject(of, *adoption),
-            ArriveStep::Adopt(None) | ArriveStep::Reopen | ArriveStep::SayAgain(_) => {
-                self.staging(&of.here)
-            }
+            ArriveStep::Adopt(None) | ArriveStep::Reopen => self.staging(&of.here),
+            ArriveStep::SayAgain(_) | ArriveStep::SayTaken(_) => self.staging(&of.here),
             ArriveStep::Drop => self.drop_arrival(of, opening, WhyDropped::GivenUp),
             ArriveStep::Forget => self.drop_arrival(of, opening, WhyDropped::Lost),
         }
@@ -179,11 +185,15 @@ impl Transaction<'_> {
         if self.node.claims.is_claimed(owner.tag) {
             return Err(Rejection::new(Reason::UniquenessUnsettled).field("subject.id"));
         }
-        if self.ended(owner, from, move_id)?.is_some() {
-            let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
-            return Err(fault.problem("is of a move that has ended"));
+        match self.ended(owner, from, move_id)? {
+            None => Ok(place),
+            // It comes once more, and is still to be erased in part.
+            Some(Ended::Lost(lost)) if !lost.gone => Ok(place),
+            Some(_) => {
+                let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
+                Err(fault.problem("is of a move that has ended"))
+            }
         }
-        Ok(place)
     }
 
     fn begin(
@@ -221,9 +231,18 @@ impl Transaction<'_> {
         subject.stand(standings, owner, node.subject_keys(), entropy)?;
         subject.was_erased(erased.into_iter().map(|one| erased_elsewhere(one, at)).collect());
         let after = Vec::new();
-        let (heads, live, attachment) = (0, 0, None);
-        let here =
-            Arriving { from, move_id, began: at, after, heads, live, before, blocked, attachment };
+        let here = Arriving {
+            from,
+            move_id,
+            began: at,
+            after,
+            heads: 0,
+            live: 0,
+            before,
+            blocked,
+            attachment: None,
+            proven: None,
+        };
         subject.status = Status::Arriving(Box::new(here.clone()));
         let done = self.staging(&here)?;
         self.batch.put(keys::arriving(&owner.row()), vec![ARRIVING_FORMAT]);
@@ -366,68 +385,6 @@ impl Transaction<'_> {
             let due = copy_due(version, entry, self.entries.minute());
             self.batch.put(keys::copy_due(mirror, &address.row), due);
         }
-        Ok(())
-    }
-
-    /// Serves the subject from now on.
-    fn adopt_subject(&mut self, of: Arrival<'_>, adoption: Adoption) -> Result<Done, Rejection> {
-        let Arrival { asker, owner, subject, here } = of;
-        let Adoption { here: checked, digest, source, vkey, accesses } = adoption;
-        if here != checked {
-            // It was checked before more came.
-            return self.staging(&here);
-        }
-        let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
-        entry.say(Said::Count(here.live));
-        entry.say(Said::Peer { origin: source.origin.clone(), index: source.index });
-        // It came over the session: an auditor who knows the other log's key sees whether it is that one.
-        entry.say(Said::LogKey(vkey));
-        // The opening of the source: both entries commit to the same, so an auditor with both logs sees
-        // that they are of one move.
-        let opening = source.opening;
-        let statement = subject_statement(owner, None, content_digest(&opening, &digest));
-        entry.commitment = Some(commitment(&opening, &statement));
-        let at = self.entries.next();
-        let (region, key, nonce) = (&self.node.region, subject.key(), self.node.random()?);
-        let proof = MoveProof { digest, source, entry: at, opening };
-        let proof = proof.seal(owner, subject.incarnation, region, key, nonce);
-        self.batch.put(owner.move_proof(), proof);
-        self.entries.append(&entry.in_order())?;
-        if !accesses.0.is_empty() {
-            let nonce = self.node.random()?;
-            let row = accesses.seal(owner, subject.incarnation, region, key, nonce);
-            self.batch.put(owner.accesses(), row);
-        }
-        let mut after = Subject::clone(subject);
-        after.status = here.blocked.map_or(Status::Live, Status::Blocked);
-        if let Some(blocked) = here.blocked {
-            self.block_arrived(asker, owner, blocked)?;
-        }
-        self.node.moves.arrived(owner.tag);
-        self.batch.delete(keys::arriving(&owner.row()));
-        self.keep(owner, after)?;
-        self.note_ended(owner, &here.from, here.move_id, Ended::Adopted(at));
-        if here.before.is_some() {
-            // It had moved away from here: a restore must not take it away once more.
-            erasure_file::list_returned(&mut self.batch, self.entries.place(at), &owner.row());
-            self.erased.push(owner.tag);
-        }
-        Ok(adopted())
-    }
-
-    /// The block of a subject goes on here, with an entry of its own.
-    fn block_arrived(
-        &mut self,
-        asker: &Asker,
-        owner: &Owner,
-        blocked: Blocked,
-    ) -> Result<(), Rejection> {
-        let opening = self.node.random()?;
-        let mut entry = self.entries.about_subject(Kind::Block, asker);
-        entry.say(Said::Reason(CAME_BLOCKED.to_owned()));
-        entry.say(Said::Deadline(blocked.until.0));
-        self.append_about(owner, None, &opening, entry)?;
-        self.change_due(owner, None, Some(blocked.until));
         Ok(())
     }
 

@@ -114,7 +114,8 @@ impl Action {
             Self::Arrive(arrive) => match arrive.step {
                 ArriveStep::Begin(_) | ArriveStep::Rows { .. } | ArriveStep::Chunk(_) => true,
                 ArriveStep::Look | ArriveStep::Adopt(_) | ArriveStep::Drop => false,
-                ArriveStep::Forget | ArriveStep::Reopen | ArriveStep::SayAgain(_) => false,
+                ArriveStep::Forget | ArriveStep::Reopen => false,
+                ArriveStep::SayAgain(_) | ArriveStep::SayTaken(_) => false,
             },
             Self::CopyOut(of) => matches!(of.step, CopyOutStep::Send(_)),
             Self::TakeCopy(copy) => matches!(copy.step, TakeCopyStep::Record(_)),

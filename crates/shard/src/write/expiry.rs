@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::{Key, Order, ScanLimit};
 use ledger::entry::Role;
+use terms::TenantId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -97,10 +98,15 @@ pub(crate) fn own(node: &Node, action: &Action) -> Asker {
         _ => action.owner(),
     };
     let tenant = owner.map(|owner| owner.tenant.clone());
+    own_of(node, tenant.expect("what is due is about a subject"))
+}
+
+/// The same about a subject of that tenant.
+pub(crate) fn own_of(node: &Node, tenant: TenantId) -> Asker {
     let log = node.growing.load();
-    let who = Principal::new(&log, tenant.clone(), node.shard.as_str(), Role::Shard, None);
+    let who = Principal::new(&log, Some(tenant.clone()), node.shard.as_str(), Role::Shard, None);
     Asker {
-        tenant: tenant.expect("what is due is about a subject"),
+        tenant,
         who: Arc::new(who),
         stands: Stands { gateway: node.territory, caller: Some(node.territory) },
     }

@@ -3,6 +3,7 @@
 pub(crate) mod abandoned;
 mod accesses;
 pub(crate) mod admin;
+mod adoptions;
 pub(crate) mod all_or_none;
 pub(crate) mod answers;
 mod arrival_ends;
@@ -32,6 +33,7 @@ mod index_rows;
 pub(crate) mod index_walk;
 mod kept;
 pub(crate) mod list_numbers;
+mod lost_moves;
 pub(crate) mod move_command;
 mod needed_rows;
 pub(crate) mod noted_erasures;

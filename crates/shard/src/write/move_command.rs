@@ -13,6 +13,7 @@ use crate::store::accesses::Accesses;
 use crate::store::block::Blocked;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::Owner;
+use crate::store::lost_move::LostMove;
 use crate::store::move_progress::Look;
 use crate::store::move_proof::GaveAway;
 use crate::store::moving::{Arriving, ArrivingChunks};
@@ -143,6 +144,8 @@ pub(crate) enum ArriveStep {
     Reopen,
     /// Say again that the subject was adopted: no checkpoint covers the entry that says it any more.
     SayAgain(Box<LostEntry>),
+    /// The same where a restore has lost that entry, if the subject is gone from here since.
+    SayTaken(Box<Entry>),
 }
 
 /// Why what has arrived is erased.
@@ -236,21 +239,24 @@ pub(crate) struct Adoption {
 }
 
 /// How a move has ended at the region to which it went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
     GivenUp,
     /// The MOVE_IN entry.
     Adopted(EntryAt),
+    /// The subject was adopted, and a restore or a recovery has lost that.
+    Lost(Box<LostMove>),
 }
 
 /// The format of a row that says it.
 const ENDED_FORMAT: u8 = 1;
 const GIVEN_UP: u8 = 0;
 const ADOPTED: u8 = 1;
+const LOST: u8 = 2;
 
 impl Ended {
     /// The row as it is stored.
-    pub(crate) fn row(self) -> Vec<u8> {
+    pub(crate) fn row(&self) -> Vec<u8> {
         let mut row = Writer::with_capacity(2 + EntryAt::BYTES);
         match self {
             Self::GivenUp => {
@@ -259,6 +265,10 @@ impl Ended {
             Self::Adopted(entry) => {
                 row.u8(ENDED_FORMAT).u8(ADOPTED);
                 entry.write(&mut row);
+            }
+            Self::Lost(lost) => {
+                row.u8(ENDED_FORMAT).u8(LOST);
+                lost.write(&mut row);
             }
         }
         row.0
@@ -272,6 +282,9 @@ impl Ended {
         match row.u8().map_err(damaged)? {
             GIVEN_UP => Ok(Self::GivenUp),
             ADOPTED => EntryAt::read(&mut row).map(Self::Adopted).map_err(damaged),
+            LOST => {
+                LostMove::read(&mut row).map(|lost| Self::Lost(Box::new(lost))).map_err(damaged)
+            }
             _ => Err(Error::Damaged("moves")),
         }
     }

@@ -34,7 +34,7 @@ use crate::write::transaction::Done;
 /// The name of a fact on the operators' page.
 const ERASURES: &str = "erasures";
 /// Why a subject is erased once more, for the log.
-const AGAIN: &str = "it was erased before, and a restore brought it back";
+pub(super) const AGAIN: &str = "it was erased before, and a restore brought it back";
 /// Time in which one commit of that must have begun.
 const WITHIN: Duration = Duration::from_secs(60);
 /// Time between two attempts to note what could not be noted.
@@ -117,7 +117,7 @@ impl Committer {
                 }
                 (None, stone.by, stone.moved)
             }
-            What::Returned => return Ok(false),
+            What::Returned | What::Taken(_) => return Ok(false),
             What::Collection(..) if known.entry < since => return Ok(false),
             What::Collection(collection, by) => (Some(collection.clone()), *by, None),
         };
@@ -153,7 +153,7 @@ impl Committer {
         let (prefix, tag) = keys::of_subject(&known.row).ok_or(Error::Damaged("subjects"))?;
         let mut batch = Batch::new();
         let uploads = match &known.what {
-            What::Returned => return Ok(()),
+            What::Returned | What::Taken(_) => return Ok(()),
             What::Collection(collection, _) => {
                 keys::uploads_of(prefix, Some(self.node.namer.collection_tag(collection)))
             }
@@ -278,6 +278,6 @@ fn arrival(node: &Node, arriving: &[u8]) -> Result<Option<(Owner, Arriving)>, Er
     })
 }
 
-fn not_erased(why: &str) -> Error {
+pub(super) fn not_erased(why: &str) -> Error {
     Error::NotErasedAgain(why.to_owned())
 }

@@ -1,7 +1,8 @@
 //! A model of a move between two regions (crate stateright): every order of its steps, with crashes of
 //! the source, answers that get lost, steps that come late or twice, moves that are given up and ordered
 //! again, a map that forbids and allows, erasures and writes on both sides, and a restore of either side:
-//! a target that loses what had arrived or what it served, and a source that loses the order.
+//! a target that loses what had arrived, what it served, or that it erased what it served, and a source that
+//! loses the order.
 //! `write/departures.rs`, `write/arrivals.rs` and `relocate/drive.rs` have what it models, written by hand.
 //!
 //! Besides what must never be, each state is asked whether some path leads from it to an end: no person may
@@ -44,6 +45,10 @@ enum Flaw {
     SessionGated,
     /// An arrival that the source has forgotten makes no room for another.
     NeverSuperseded,
+    /// A target that was restored knows that a person was erased, and not that it had taken that person.
+    TakenForgotten,
+    /// A target that was restored does not know that a person was erased.
+    ErasureForgotten,
 }
 
 struct Mover {
@@ -148,6 +153,11 @@ struct State {
     /// What the target keeps of moves that have ended: those that it dropped, and those that it adopted.
     dropped: BTreeSet<u8>,
     adopted: BTreeSet<u8>,
+    /// The move that the target knows by its file of erasures to have adopted, of a person who was erased
+    /// since, though its store does not have that any more.
+    lost: Option<u8>,
+    /// The erasure at the target was acknowledged.
+    erased_there: bool,
     /// Everything that was ever sent: it may arrive at any time, and again.
     sent: BTreeSet<Ask>,
     /// The step whose answer the driver waits for.
@@ -194,7 +204,10 @@ impl State {
                 Some(stage(of, n))
             }
             (Source::Moving(of), Known::Staged(_)) => Some(Ask::Check(of)),
-            (Source::Left(of, writes), Known::Staged(_)) => Some(Ask::Adopt { of, writes }),
+            // What is refused may have been adopted, and be gone since.
+            (Source::Left(of, writes), Known::Staged(_) | Known::Refused) => {
+                Some(Ask::Adopt { of, writes })
+            }
             (Source::Live | Source::Erasing | Source::Erased | Source::Gone, Known::Nothing) => {
                 self.copies.first().copied().map(Ask::Drop)
             }
@@ -212,6 +225,12 @@ impl State {
         if let Ask::Begin(of) | Ask::Adopt { of, .. } = ask
             && self.adopted.contains(&of)
         {
+            return Known::Adopted;
+        }
+        if let Ask::Adopt { of, .. } = ask
+            && self.lost == Some(of)
+        {
+            self.adopted.insert(of);
             return Known::Adopted;
         }
         match (self.target, ask) {
@@ -343,6 +362,8 @@ impl Model for Mover {
             confirmed: BTreeSet::new(),
             dropped: BTreeSet::new(),
             adopted: BTreeSet::new(),
+            lost: None,
+            erased_there: false,
             sent: BTreeSet::new(),
             waits: None,
             known: Known::Nothing,
@@ -397,7 +418,9 @@ impl Model for Mover {
                 Target::Nothing | Target::Live { .. } | Target::Erased => true,
             }),
             Property::always(ERASED, |_, state: &State| {
-                state.source != Source::Erased || state.target == Target::Nothing
+                let gone = matches!(state.target, Target::Erased | Target::Nothing);
+                (gone || !state.erased_there)
+                    && (state.source != Source::Erased || state.target == Target::Nothing)
             }),
             Property::sometimes(MOVED, |model: &Mover, state: &State| {
                 state.source == Source::Gone && state.acknowledged == model.writes
@@ -430,6 +453,7 @@ fn whatever_is_done_wrong_is_found() {
         (Flaw::DropForgotten, NOTHING_LEFT),
         (Flaw::LastDropAlone, NOTHING_LEFT),
         (Flaw::DropForgottenWithSubject, ERASED),
+        (Flaw::ErasureForgotten, ERASED),
     ] {
         let until = HasDiscoveries::AnyOf(BTreeSet::from([broken]));
         let checker = Mover::new(Some(flaw)).checker().finish_when(until).spawn_bfs().join();

@@ -73,7 +73,7 @@ fn by() -> Recent {
     }
 }
 
-fn statuses() -> [Status; 11] {
+fn statuses() -> [Status; 12] {
     let to = RegionId::parse("eu-fra").unwrap();
     let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(5), first: LogIndex(4) };
     let of = Move {
@@ -99,6 +99,7 @@ fn statuses() -> [Status; 11] {
         before: None,
         blocked: None,
         attachment: None,
+        proven: None,
     };
     let blocked = Some(Blocked { until: Minute(9), then_erase: true });
     let chunks = ArrivingChunks {
@@ -126,6 +127,7 @@ fn statuses() -> [Status; 11] {
         Status::Left(Box::new(left)),
         Status::Arriving(Box::new(here.clone())),
         Status::Arriving(Box::new(Arriving { before: Some(vec![7; 98]), ..here.clone() })),
+        Status::Arriving(Box::new(Arriving { proven: Some([9; 32]), ..here.clone() })),
         Status::Arriving(Box::new(Arriving { blocked, attachment: Some(chunks), ..here })),
     ]
 }

@@ -11,6 +11,7 @@
 
 mod given_up;
 mod listed;
+mod lost;
 mod many;
 mod maps;
 mod new_keys;

@@ -18,7 +18,7 @@ async fn serve(place: &Place) -> Running {
 }
 
 /// A session as the shard of the first region has it.
-async fn as_source(shard: &Running) -> Session {
+pub(super) async fn as_source(shard: &Running) -> Session {
     let hello = proto::Hello {
         gateway: String::new(),
         from_region: REGIONS[0].into(),
@@ -30,7 +30,7 @@ async fn as_source(shard: &Running) -> Session {
     session
 }
 
-async fn asked(session: &mut Session, move_id: &[u8], step: Step) -> proto::Arrived {
+pub(super) async fn asked(session: &mut Session, move_id: &[u8], step: Step) -> proto::Arrived {
     let (move_id, subject) = (move_id.to_vec().into(), "anna".into());
     let arrival = proto::Arrival { move_id, subject, step: Some(step) };
     match session.call(Op::Arrival(arrival)).await {

@@ -64,5 +64,6 @@ fn every_move_can_still_end() {
     }
     // What keeps a move from its end is found.
     assert!(all_can_end(&small(Some(Flaw::NeverSuperseded))).is_err());
+    assert!(all_can_end(&small(Some(Flaw::TakenForgotten))).is_err());
     assert!(all_can_end(&forbidding(Some(Flaw::SessionGated))).is_err());
 }

@@ -46,7 +46,7 @@ impl Mover {
                 after.erase(self.flaw)
             }
             Step::EraseThere if matches!(after.target, Target::Live { .. }) => {
-                after.target = Target::Erased;
+                (after.target, after.erased_there) = (Target::Erased, true);
             }
             Step::Erase | Step::EraseThere | Step::Ask | Step::Arrive(..) | Step::Commit => {
                 return None;
@@ -106,9 +106,20 @@ impl Mover {
                         after.adopted.remove(&of);
                         (after.waits, after.known) = (None, Known::Nothing);
                     }
-                    Target::Nothing | Target::Erased => return None,
+                    Target::Erased => {
+                        // The file of erasures outlives the store.
+                        let taken = after.adopted.pop_last();
+                        let forgets = [Flaw::TakenForgotten, Flaw::ErasureForgotten];
+                        let knows = !self.flaw.is_some_and(|flaw| forgets.contains(&flaw));
+                        after.lost = taken.filter(|_| knows);
+                        (after.waits, after.known) = (None, Known::Nothing);
+                    }
+                    Target::Nothing => return None,
                 }
-                (after.restored, after.target) = (true, Target::Nothing);
+                after.restored = true;
+                if after.target != Target::Erased || self.flaw == Some(Flaw::ErasureForgotten) {
+                    after.target = Target::Nothing;
+                }
             }
             // A later order settles what the target has of this one.
             Step::Forget if may && after.orders < self.orders => {

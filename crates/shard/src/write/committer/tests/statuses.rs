@@ -32,6 +32,7 @@ fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
         before: None,
         blocked: None,
         attachment: None,
+        proven: None,
     };
     let mut batch = Batch::new();
     for (name, status) in [
