@@ -279,9 +279,10 @@ impl Driver {
         for (one, answer) in found.into_iter().zip(answers) {
             match (answer, &one.what) {
                 (Ok(State::Done | State::None), _) => after.push(one.done(region, one.left())),
-                // Its entry stands before something that the other region knows: it gets another.
+                // Its entry stands before something that the other region knows: it gets another in the end.
                 (Ok(State::Stale), What::Send { .. }) => {
-                    after.push(one.done(region, Some(DueStep::New)));
+                    self.say_copies("the other region says that it knows something newer");
+                    after.extend(one.is_old.then(|| one.done(region, Some(DueStep::New))));
                     ok = false;
                 }
                 (Ok(State::Stale | State::Unfinished | State::Unspecified), _) => {}

@@ -17,13 +17,16 @@ use crate::store::damage::read_rows;
 use crate::store::keys;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::{Status, Subject, SubjectRow};
-use crate::store::types::EntryAt;
+use crate::store::types::{EntryAt, Minute};
 use crate::write::command::{Action, CopyOut, CopyOutStep};
 use crate::write::copy_command::SendCopy;
 
 /// Records that are sent together, and bytes of their bodies at which no further one is added.
 const RECORDS_AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: usize = 1 << 20;
+/// Minutes after which a version that the other region calls outdated gets another COPY_OUT entry: each stays
+/// for ever, so what that region answers must not make many.
+const OLD_AFTER_MINUTES: u32 = 60;
 
 /// A version that is due, as it was found.
 pub(super) struct Found {
@@ -32,6 +35,8 @@ pub(super) struct Found {
     due: CopyDue,
     pub(super) head: Head,
     pub(super) what: What,
+    /// Its COPY_OUT entry is old enough to be followed by another.
+    pub(super) is_old: bool,
 }
 
 /// What is to be done about it.
@@ -213,7 +218,19 @@ fn one(node: &Node, region: &RegionId, key: &Key, row: &[u8]) -> Result<Option<F
             What::Send { record: record.0, findings }
         }
     };
-    Ok(Some(Found { address, mark, due, head, what }))
+    let is_old = is_old(node, &due, &head)?;
+    Ok(Some(Found { address, mark, due, head, what, is_old }))
+}
+
+/// Whether a version that is due has a COPY_OUT entry, and has had it for long.
+fn is_old(node: &Node, due: &CopyDue, head: &Head) -> Result<bool, Rejection> {
+    let DueStep::Sent(at) = due.step else { return Ok(false) };
+    if due.version != head.version {
+        return Ok(false);
+    }
+    let entry = entry_in_row(&*node.engine, node.period_of(at.log)?, at)?;
+    let entry = Entry::decode(&entry).map_err(|_| Error::Damaged("placement log"))?;
+    Ok(entry.minute.saturating_add(OLD_AFTER_MINUTES) <= Minute::of(node.now()).0)
 }
 
 /// Why a record is deleted, as its entry says.

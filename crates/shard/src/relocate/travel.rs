@@ -11,8 +11,8 @@
 use atlas::{Findings, RecordAttributes};
 use ledger::statement::content_digest;
 use terms::limits::{
-    ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, PARTICIPANT_JURISDICTIONS_MAX, PARTICIPANTS_MAX,
-    PURPOSE_BYTES_MAX, REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX,
+    ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, EXPIRE_MS_MAX, PARTICIPANT_JURISDICTIONS_MAX,
+    PARTICIPANTS_MAX, PURPOSE_BYTES_MAX, REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX,
 };
 use terms::{Collection, Reason, RecordKey, RegionId, Rejection, UnixMillis};
 use wire::session as proto;
@@ -71,7 +71,12 @@ pub(crate) fn read_accesses(bytes: &[u8]) -> Result<Accesses, Malformed> {
         let line = Access::read(&mut row)?;
         let by = line.by.as_ref().and_then(|by| by.territory.as_ref());
         let short = line.purpose.len() <= PURPOSE_BYTES_MAX;
-        if !short || by.is_some_and(|code| code.len() != 2) || lines.len() >= LINES_READ_MAX {
+        let times = [line.first, line.last];
+        if !short
+            || !times.into_iter().all(is_date)
+            || by.is_some_and(|code| code.len() != 2)
+            || lines.len() >= LINES_READ_MAX
+        {
             return Err(Malformed);
         }
         lines.push(line);
@@ -84,17 +89,20 @@ pub(crate) fn read_subject(bytes: &[u8]) -> Result<ArrivingSubject, Malformed> {
     let mut row = Reader::new(bytes);
     let findings = Findings::decode(row.bytes()?).map_err(|_| Malformed)?;
     let bases = read_bases(&mut row)?;
-    let created = (row.array()?, Minute(row.u32()?));
+    let created = (row.array()?, minute(&mut row)?);
     let mut erased = Vec::new();
     for _ in 0..bounded(&mut row, RULINGS_PER_SUBJECT_MAX)? {
         erased.push(ErasedElsewhere {
             collection: Collection::parse(row.text()?).map_err(|_| Malformed)?,
             records: row.u64()?,
             request_id: row.array()?,
-            minute: Minute(row.u32()?),
+            minute: minute(&mut row)?,
         });
     }
     let blocked = Blocked::read_any(&mut row)?;
+    if blocked.is_some_and(|blocked| !is_date(blocked.until)) {
+        return Err(Malformed);
+    }
     // A shard of before choices sends none.
     let chosen = if row.is_at_end() { None } else { read_region(&mut row)? };
     row.end()?;
@@ -296,6 +304,9 @@ fn plain(bytes: &[u8]) -> Result<Plain, Malformed> {
     };
     let (opening, digest) = (row.array()?, row.array()?);
     let expires = Some(row.u64()?).filter(|at| *at > 0).map(UnixMillis);
+    if expires.is_some_and(|at| at.0 > EXPIRE_MS_MAX) {
+        return Err(Malformed);
+    }
     let attributes = RecordAttributes::decode(row.bytes()?).map_err(|_| Malformed)?;
     let participants = participants::read(&mut row)?;
     let few = |one: &Participant| one.jurisdictions.len() <= PARTICIPANT_JURISDICTIONS_MAX;
@@ -303,7 +314,7 @@ fn plain(bytes: &[u8]) -> Result<Plain, Malformed> {
         return Err(Malformed);
     }
     let count = bounded(&mut row, REQUEST_IDS_KEPT_MAX)?;
-    let request = |_| Ok((row.array()?, Minute(row.u32()?), Version(row.u64()?)));
+    let request = |_| Ok((row.array()?, minute(&mut row)?, Version(row.u64()?)));
     let requests = (0..count).map(request).collect::<Result<_, Malformed>>()?;
     row.end()?;
     if version == Version::NONE || i64::try_from(version.0).is_err() {
@@ -326,6 +337,16 @@ fn plain(bytes: &[u8]) -> Result<Plain, Malformed> {
 /// Whether an attachment may have so many bytes.
 fn may_have(bytes: u32) -> bool {
     bytes > 0 && usize::try_from(bytes).is_ok_and(|bytes| bytes <= ATTACHMENT_BYTES_MAX)
+}
+
+/// A minute that a caller can read as a date: one after the year 9999 would spoil every answer that has it.
+pub(crate) fn is_date(minute: Minute) -> bool {
+    u64::from(minute.0) <= EXPIRE_MS_MAX / 60_000
+}
+
+fn minute(row: &mut Reader<'_>) -> Result<Minute, Malformed> {
+    let minute = Minute(row.u32()?);
+    if is_date(minute) { Ok(minute) } else { Err(Malformed) }
 }
 
 fn bounded(row: &mut Reader<'_>, most: usize) -> Result<u32, Malformed> {
@@ -363,6 +384,28 @@ mod tests {
         row.text("eu-fra");
         assert_eq!(chosen(&row.0), Some(Some(RegionId::parse("eu-fra").unwrap())));
         assert_eq!(chosen(&row.0[..row.0.len() - 1]), None);
+    }
+
+    #[test]
+    fn what_is_dated_after_the_year_9999_is_refused() {
+        let last = u32::try_from(EXPIRE_MS_MAX / 60_000).unwrap();
+        let subject = |created: u32, until: u32| {
+            let mut row = Writer::default();
+            row.bytes(&Findings::default().encode());
+            write_bases(&[], &mut row);
+            row.fixed(&[5; 16]).u32(created).u32(0);
+            let until = Minute(until);
+            Blocked::write_any(Some(Blocked { until, then_erase: false }), &mut row);
+            read_subject(&row.0).is_ok()
+        };
+        assert!(subject(last, last));
+        assert!(!subject(last + 1, last) && !subject(last, last + 1));
+        let read = |first, at| {
+            let line = Access { first: Minute(first), last: Minute(at), ..line(1) };
+            read_accesses(&accesses(&Accesses(vec![line]))).is_ok()
+        };
+        assert!(read(1, last));
+        assert!(!read(1, last + 1) && !read(last + 1, u32::MAX));
     }
 
     #[test]

@@ -138,6 +138,9 @@ fn record(
     log_of(node, from, &origin).ok_or_else(|| invalid("origin"))?;
     let nonces = [node.random()?, node.random()?];
     let (placed, written) = ((origin, index), Minute(written_minute));
+    if !travel::is_date(written) {
+        return Err(invalid("version"));
+    }
     Ok(CopyOfRecord { record, findings, placed, written, nonces })
 }
 

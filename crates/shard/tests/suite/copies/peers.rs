@@ -2,12 +2,16 @@
 //! rules want a copy here.
 
 use atlas::RecordAttributes;
+use ledger::entry::Kind;
 use ledger::statement::content_digest;
+use tokio::time::{sleep, timeout};
+use wire::session::session_client::SessionClient;
 use wire::session::{self as proto, call::Op, copy_call::Step};
 
-use super::{BOTH, rows};
+use super::{BOTH, WITHIN, has_version, put, rig, rows, written};
+use crate::relocation::rig::entries;
 use crate::support::secure_shard::SecureShard;
-use crate::support::{Session, findings};
+use crate::support::{Session, findings, open};
 
 const HOME: &str = "spiffe://sample/region/ru-msk/shard/s1";
 const THIRD: &str = "spiffe://sample/region/eu-fra/shard/s1";
@@ -19,7 +23,7 @@ fn text(row: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A record with its body, as shards write them for the way.
-fn record(body: &[u8]) -> Vec<u8> {
+fn record(body: &[u8], expires: u64) -> Vec<u8> {
     let (opening, mut row) = ([9; 32], Vec::new());
     text(&mut row, b"profiles");
     text(&mut row, b"main");
@@ -28,7 +32,7 @@ fn record(body: &[u8]) -> Vec<u8> {
     row.extend_from_slice(&0_u32.to_be_bytes());
     row.extend_from_slice(&opening);
     row.extend_from_slice(&content_digest(&opening, body));
-    row.extend_from_slice(&0_u64.to_be_bytes());
+    row.extend_from_slice(&expires.to_be_bytes());
     text(&mut row, &RecordAttributes::default().encode());
     row.push(0);
     row.extend_from_slice(&0_u32.to_be_bytes());
@@ -46,7 +50,7 @@ fn copy(origin: &str, index: u64, evidence: &[(&str, &str)]) -> proto::CopyCall 
         index,
         step: Some(Step::Version(proto::CopyVersion {
             findings: findings(evidence).into(),
-            record: record(b"body").into(),
+            record: record(b"body", 0).into(),
             origin: origin.into(),
             index: 3,
             written_minute: 7,
@@ -98,6 +102,17 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
         version.record = record.into();
     }
     assert_eq!(said(&mut home, changed).await, "FIELD_INVALID", "it is not what it commits to");
+    // Times after the year 9999, which no caller could read.
+    let mut late = copy(OWN, 5, BOTH);
+    let mut lasting = late.clone();
+    if let (Some(Step::Version(late)), Some(Step::Version(lasting))) =
+        (&mut late.step, &mut lasting.step)
+    {
+        late.written_minute = u32::MAX;
+        lasting.record = record(b"body", u64::MAX).into();
+    }
+    assert_eq!(said(&mut home, late).await, "FIELD_INVALID");
+    assert_eq!(said(&mut home, lasting).await, "FIELD_INVALID");
     // A gateway brings none.
     let mut gateway = of.session(GATEWAY, of.shard.hello()).await.unwrap();
     assert_eq!(said(&mut gateway, copy(OWN, 5, BOTH)).await, "NOT_PERMITTED");
@@ -118,4 +133,29 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
     drop((home, third, gateway));
     tokio::time::timeout(super::WITHIN, of.shard.stop()).await.unwrap().unwrap();
     assert_eq!((rows(&of.place, 0x10), rows(&of.place, 0x61)), (0, 1));
+}
+
+/// Whoever has the key of the home's shard can tell a mirror of the end of all logs. The home then tries
+/// again and again to send what it has, and its log does not grow by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_knows_something_newer_makes_no_entries_at_the_home() {
+    const BODY: u64 = 20_000;
+    let rig = rig(23).await;
+    written(&rig, put(&rig, "anna", "main", b"first")).await;
+    has_version(&rig, "anna", "main", 1).await;
+    let client = SessionClient::connect(rig.port(1)).await.unwrap();
+    let (mut thief, _) = open(client, rig.hello_of_shard()).await.expect("an answer");
+    assert_eq!(said(&mut thief, copy("sample/ru-msk/s1/1", u64::MAX, BOTH)).await, "STATE_DONE");
+    let before = rig.carried(1);
+    written(&rig, put(&rig, "anna", "main", &vec![7; usize::try_from(BODY).unwrap()])).await;
+    let sent_often = async {
+        while rig.carried(1) < before + 5 * BODY {
+            sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    timeout(WITHIN, sent_often).await.expect("it is tried again");
+    drop(thief);
+    let (places, _) = rig.stop().await;
+    let sent = entries(&places[0]).iter().filter(|entry| entry.kind == Kind::CopyOut).count();
+    assert_eq!(sent, 2, "one for each version");
 }
