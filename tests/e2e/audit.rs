@@ -99,6 +99,19 @@ fn a_deployment_is_mirrored_verified_and_compared_with_its_stores() {
     let done = run(&["audit", "reconcile", "--shard", &url, text(&folder)]);
     well(&done);
     assert!(done.stdout.contains("340"), "{}", done.stdout);
+    // Two folders that changed places.
+    let (other, aside) = (folder.join("ru-msk.s1.1"), folder.join("aside"));
+    let swap = || {
+        for (from, to) in [(&log, &aside), (&other, &log), (&aside, &other)] {
+            fs::rename(from, to).expect("it can be moved");
+        }
+    };
+    swap();
+    let done = verify(&folder);
+    assert_eq!(done.code, 1, "{done:?}");
+    let says = "its name is another log's, and it holds sample/ru-msk/s1/1";
+    assert!(done.stderr.contains(says), "{done:?}");
+    swap();
     // One flipped bit.
     let bundle = log.join("tile/entries/000");
     let mut bytes = fs::read(&bundle).expect("a bundle");
@@ -203,6 +216,14 @@ fn a_store_of_yesterday_is_refused_and_with_its_anchor_found_by_who_mirrors() {
     let done = run(&["audit", "diff", text(&one), text(&two)]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("SPLIT VIEW") || done.stderr.contains("SPLIT VIEW"), "{done:?}");
+    // A report of what was mirrored does not call it whole: the evidence lies beside it.
+    let (mirror, out) = (rig.folder("mirror"), rig.folder("report"));
+    let period = ["--from", "2020-01-01", "--until", "2100-01-01", "--out"];
+    let done = run(&[&["audit", "report"], &period[..], &[text(&out), text(&mirror)]].concat());
+    well(&done);
+    assert!(done.stdout.contains("1 logs, 0 of them fully verified"), "{done:?}");
+    let page = fs::read_to_string(out.join("report.html")).expect("a page");
+    assert!(page.contains("NOT VERIFIED WHOLE") && page.contains("SPLIT VIEW"), "{page}");
 }
 
 #[test]
@@ -336,6 +357,7 @@ fn commands_end_with_the_codes_of_the_documents() {
     code(64, &["verify", "--policy", text(&policy), text(&folder)]);
     code(64, &["verify", "--policy", text(&none), text(&folder)]);
     code(64, &["verify", "--map-signer", "x", text(&folder)]);
+    code(64, &["verify", "--pair", text(&folder), text(&folder)]);
     code(64, &["mirror", "--shard", "no address", text(&empty)]);
     code(
         64,

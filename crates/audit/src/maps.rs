@@ -18,7 +18,7 @@ use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 
 use crate::folder::Folder;
 use crate::origin::Origin;
-use crate::rules::Named;
+use crate::rules::{Named, is_of_oversight};
 
 /// The folder of maps, below that of the mirrors.
 pub const MAPS: &str = "maps";
@@ -188,7 +188,7 @@ impl<'a> ByMaps<'a> {
     /// What is wrong, in words that follow the entry's number.
     pub(crate) fn take(&mut self, entry: &Entry) -> Result<(), String> {
         // A plan names a map that may never come into force.
-        let Some(named) = entry.map.filter(|_| !entry.is_question()) else { return Ok(()) };
+        let Some(named) = entry.map.filter(|_| !is_of_oversight(entry)) else { return Ok(()) };
         let maps = self.maps;
         let Some(held) = maps.get(named) else {
             *self.missing.entry(named).or_default() += 1;

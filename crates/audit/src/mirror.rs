@@ -26,7 +26,7 @@ use crate::policy::Policy;
 use crate::rules::Broken;
 
 pub use alarm::{Alarm, Breach};
-pub use heads::old_heads;
+pub use heads::{contradicted_head, old_heads};
 use key::{Unknown, known};
 use log::Log;
 pub use maps::fetch_maps;

@@ -33,7 +33,8 @@ pub struct Paired {
     pub moves: u64,
     /// COPY_IN entries that agree with the COPY_OUT and the write of the home's log.
     pub copies: u64,
-    /// Versions sent to a mirror whose log has no COPY_IN of them: under way, or overtaken by a newer version.
+    /// Versions sent to a mirror of which no mirrored log has a COPY_IN: under way, overtaken by a newer version, or
+    /// taken by a shard of that region whose log is not here.
     pub copies_under_way: u64,
     /// Of [`Paired::copies`], those that the mirror still holds, as far as its log names what went, while the
     /// home has replaced or removed that version.
@@ -96,10 +97,11 @@ pub fn pair(first: &[Log<'_>], second: &[Log<'_>]) -> Result<Paired, Error> {
 // === impl Moves ===
 
 impl Moves {
-    /// The moves in `own` that name a shard of `others`.
+    /// The moves in `own` that name a shard of a region of `others`.
     fn read(own: &[Log<'_>], others: &[Log<'_>]) -> Result<Self, Error> {
-        let shards: BTreeSet<&str> =
-            others.iter().filter_map(|log| shard_of(&log.checkpoint.origin)).collect();
+        // Another shard of a region that is mirrored in part counts, too: it is not mirrored.
+        let regions: BTreeSet<(&str, &str)> =
+            others.iter().filter_map(|log| region_of(&log.checkpoint.origin)).collect();
         let mut moves = Self::default();
         for log in own {
             let Checkpoint { origin, size, .. } = log.checkpoint;
@@ -116,20 +118,20 @@ impl Moves {
                 }
                 let counted = std::mem::take(&mut count);
                 let at = Place { origin: origin.clone(), index };
-                moves.take(at, &entry, counted, &shards);
+                moves.take(at, &entry, counted, &regions);
             }
         }
         Ok(moves)
     }
 
     /// Takes an entry that is not about a collection of a subject that moves.
-    fn take(&mut self, at: Place, entry: &Entry, counted: u64, shards: &BTreeSet<&str>) {
+    fn take(&mut self, at: Place, entry: &Entry, counted: u64, regions: &BTreeSet<(&str, &str)>) {
         if entry.collection.is_some() {
             return;
         }
         let peer = entry
             .peer()
-            .filter(|(origin, _)| shard_of(origin).is_some_and(|shard| shards.contains(shard)));
+            .filter(|(origin, _)| region_of(origin).is_some_and(|of| regions.contains(&of)));
         let end = |count| {
             let (origin, index) = peer?;
             let peer = Place { origin: origin.to_owned(), index };
@@ -234,6 +236,11 @@ fn is_one_said_again(all: &[(&Place, &End)]) -> bool {
 /// An entry, as findings name it.
 fn named(place: &Place) -> String {
     format!("{} entry {}", shown(&place.origin), place.index)
+}
+
+/// The deployment and the region of an origin.
+fn region_of(origin: &str) -> Option<(&str, &str)> {
+    Origin::parse(origin).map(|origin| (origin.deployment, origin.region))
 }
 
 /// The shard of an origin: all of it but the period.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ledger::Checkpoint;
-use ledger::entry::{Entry, Kind, MapRef, Minute};
+use ledger::entry::{Entry, Kind, MapRef, Minute, Role};
 use terms::RegionId;
 
 use crate::origin::Origin;
@@ -74,6 +74,13 @@ pub enum Broken {
 
 /// MAP entries of one log whose maps are kept in mind.
 pub const MAPS_MAX: usize = 16_384;
+
+/// Whether an entry is a question of those who oversee: an auditor's, or a plan, which names the map that it
+/// asks about. What a caller asks about records, such as how many there are, is none.
+pub fn is_of_oversight(entry: &Entry) -> bool {
+    let role = entry.caller.as_ref().map(|caller| caller.role);
+    entry.is_question() && !matches!(role, Some(Role::Reader | Role::Writer))
+}
 
 /// A map as findings name it.
 pub(crate) struct Named(pub(crate) MapRef);
@@ -204,7 +211,7 @@ impl Rules {
                 if full { Err(Broken::TooManyMaps) } else { Ok(()) }
             }
             // A plan names the map that it asks about.
-            Some(named) if maps.last() != Some(&named) && !entry.is_question() => {
+            Some(named) if maps.last() != Some(&named) && !is_of_oversight(entry) => {
                 Err(Broken::OtherMap { named, in_force: maps.last().copied() })
             }
             None if entry.kind == Kind::Map || acts.contains(&entry.kind) => {
@@ -245,7 +252,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use ledger::entry::{Call, CopyEnd, Detail};
+    use ledger::entry::{Call, Caller, CopyEnd, Detail};
 
     use super::*;
 
@@ -349,5 +356,10 @@ mod tests {
         // Reads are counted under the map in force; a plan asks about another one.
         check(&[take(one), Entry::counted(100, call(two), 1)], other(two, Some(one)));
         check(&[take(one), Entry::question(100, call(two), 1, "a plan")], Ok(()));
+        // Of a caller's own question the map in force is the one.
+        let caller = Caller { role: Role::Reader, tag: [1; 16], territory: None };
+        let asked = Call { caller: Some(&caller), ..call(two) };
+        let asked = Entry::question(100, asked, 1, "a count");
+        check(&[take(one), asked], other(two, Some(one)));
     }
 }

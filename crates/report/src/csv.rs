@@ -12,14 +12,18 @@ pub(crate) fn table(report: &Value) -> String {
     for region in member(report, "regions").as_array().into_iter().flatten() {
         let name = text(member(region, "region"));
         for row in member(region, "records").as_array().into_iter().flatten() {
-            let claimed = member(row, "jurisdictions").as_array().map(|all| words(all, "+"));
-            table.records(&name, &claimed.unwrap_or_else(|| "(not stated)".to_owned()), row);
+            let claimed = match member(row, "jurisdictions").as_array() {
+                None => "(not stated)".to_owned(),
+                Some(all) if all.is_empty() => "(no law)".to_owned(),
+                Some(all) => words(all, "+"),
+            };
+            table.records(&name, &claimed, row);
         }
         table.records(&name, "(all)", member(region, "total"));
     }
     for figure in member(report, "figures").as_array().into_iter().flatten() {
         let keys = ["clause", "act", "reason", "collection", "noted", "role", "territory"];
-        let keys = keys.iter().chain(&["counted", "outcome", "copy", "other", "end"]);
+        let keys = keys.iter().chain(&["counted", "scope", "outcome", "copy", "other", "end"]);
         let labels: Vec<Value> = keys.filter_map(|key| figure.get(*key)).cloned().collect();
         let (region, of) = (text(member(figure, "region")), text(member(figure, "of")));
         table.count(&region, &of, &words(&labels, " | "), member(figure, "count"));

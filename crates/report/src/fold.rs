@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger::entry::{MapRef, Minute, Role};
+use audit::rules::is_of_oversight;
+use ledger::entry::{MapRef, Minute};
 use ledger::{Checkpoint, Entry, Kind};
 use serde_json::{Value, json};
-use terms::{Reason, Rounded};
+use terms::Rounded;
 
+use crate::acts::{is_part_of_another, noted, refused_act};
 use crate::copies::{self, CopyAct, HeldCopies};
 use crate::input::{LogFacts, LogInput};
 use crate::law::{InForce, Law};
@@ -77,8 +79,8 @@ pub(crate) enum Figure {
     },
     /// Questions of auditors and plans, and what they were about.
     Question { region: String, role: &'static str, of: &'static str },
-    /// Erasures, by whether they were in time.
-    Erasure { region: String, outcome: &'static str },
+    /// Erasures of a subject or of one collection of it, by whether they were in time.
+    Erasure { region: String, scope: &'static str, outcome: &'static str },
     /// Exports to a person.
     Export { region: String },
     /// Copies that were sent, taken or removed, by the region at the other end.
@@ -111,9 +113,15 @@ pub(crate) struct Fold {
 impl Row {
     /// A count by its place among [`MEASURES`].
     pub(crate) fn get(&self, measure: usize) -> u64 {
-        // Below nothing: more went than came, because a log began after a loss.
+        // Below nothing: see [`Row::is_below_nothing`].
         let live = || u64::try_from(self.live).unwrap_or(0);
         self.counts.get(measure).copied().unwrap_or_else(live)
+    }
+
+    /// Whether more records went than came: because a log is missing or began after a loss, or because they
+    /// went under other laws than they had come.
+    pub(crate) const fn is_below_nothing(&self) -> bool {
+        self.live < 0
     }
 }
 
@@ -211,7 +219,7 @@ impl Fold {
         self.links.remember(at, class.filter(|_| entry.kind != Kind::Erase));
         if in_period {
             // A plan names a map that may never come into force.
-            let named = entry.map.filter(|_| !entry.is_question());
+            let named = entry.map.filter(|_| !is_of_oversight(&entry));
             self.named.extend(named);
             self.act(region, &entry);
         }
@@ -235,15 +243,18 @@ impl Fold {
 
     /// Counts a write, and says its class.
     fn record(&mut self, region: &str, at: At, entry: &Entry, in_period: bool) -> Option<Class> {
-        // A move of a subject as a whole: its records are counted by the entries of its collections.
-        if entry.collection.is_none() && matches!(entry.kind, Kind::MoveIn | Kind::MoveOut) {
+        // A subject as a whole moves or is erased: its records are counted by the entries of its collections.
+        let is_whole = entry.collection.is_none();
+        if is_whole && matches!(entry.kind, Kind::MoveIn | Kind::MoveOut | Kind::Erase) {
             return None;
         }
         let (measure, sign) = measure(entry.kind)?;
         let before = self.links.about(at.log, entry);
         let stores =
             matches!(entry.kind, Kind::Create | Kind::Place | Kind::Replace | Kind::MoveIn);
-        let class = if stores || !entry.jurisdictions.is_empty() {
+        // What names kinds of evidence was ruled, and no law attaches if it names none.
+        let ruled = !entry.jurisdictions.is_empty() || !entry.evidence_kinds.is_empty();
+        let class = if stores || ruled {
             self.links.class(&entry.jurisdictions)
         } else {
             before.unwrap_or(UNSTATED)
@@ -275,24 +286,25 @@ impl Fold {
             let reason = entry.reason().unwrap_or("").to_owned();
             let act = refused_act(&reason, entry.caller.as_ref().map(|caller| caller.role));
             self.add(Figure::Refusal { region, act, reason }, many);
-        } else if entry.is_question() {
+        } else if is_of_oversight(entry) {
             let asked = |of| Figure::Question { region: region.clone(), role, of };
             self.add(asked("questions"), 1);
             self.add(asked("entries"), many);
         } else if matches!(entry.kind, Kind::Count | Kind::Read) {
-            let noted = if entry.kind == Kind::Read { "logged" } else { "counted" };
+            let (noted, many) = noted(entry, many);
             let (collection, territory) =
                 (entry.collection.clone().unwrap_or_default(), territory.unwrap_or_default());
             self.add(Figure::Read { region, collection, noted, role, territory }, many);
-        } else if entry.kind == Kind::Erase && entry.collection.is_some() {
-            // One of the collections of a subject, whose erasure has an entry of its own.
+        } else if entry.kind == Kind::Erase && is_part_of_another(entry) {
+            // The erasure of the subject has an entry of its own.
         } else if entry.kind == Kind::Erase {
+            let scope = if entry.collection.is_some() { "collection" } else { "subject" };
             let outcome = match entry.deadline() {
                 None => "no_deadline",
                 Some(deadline) if entry.minute <= deadline => "in_time",
                 Some(_) => "late",
             };
-            self.add(Figure::Erasure { region, outcome }, 1);
+            self.add(Figure::Erasure { region, scope, outcome }, 1);
         } else if entry.kind == Kind::Export {
             self.add(Figure::Export { region }, 1);
         } else if let Some(CopyAct { act, other, reason }) = copies::act(entry) {
@@ -322,9 +334,22 @@ impl Fold {
             .map(|((region, class), row)| (region.as_str(), self.links.jurisdictions(*class), row))
     }
 
-    /// The maps that entries of the period name and that were not given.
-    pub(crate) fn maps_missing(&self, law: &Law) -> Vec<(u64, String)> {
-        let named = self.named.iter().map(|map| (map.epoch, hex::encode(map.digest)));
+    /// Records that live in a region at the period's end: rounded as other totals, but where some class is
+    /// below nothing, by itself, since the classes do not add up to it then.
+    pub(crate) fn live(&self, region: &str) -> Rounded {
+        let rows = || self.records().filter(|(of, ..)| *of == region).map(|(.., row)| row);
+        if rows().any(Row::is_below_nothing) {
+            let live = rows().fold(0_i64, |sum, row| sum.saturating_add(row.live));
+            return Rounded::of(u64::try_from(live).unwrap_or(0));
+        }
+        Rounded::total(rows().map(|row| row.get(LIVE)))
+    }
+
+    /// The maps that entries name and that were not given, in the period or not: verified is all of a log.
+    pub(crate) fn maps_missing(&self, law: &Law) -> BTreeSet<(u64, String)> {
+        let of_logs = self.logs.iter().flat_map(|log| &log.facts.maps_missing);
+        let named = self.named.iter().chain(of_logs);
+        let named = named.map(|map| (map.epoch, hex::encode(map.digest)));
         named
             .filter(|(_, digest)| !law.maps.iter().any(|map| *member(map, "digest") == **digest))
             .collect()
@@ -355,8 +380,9 @@ impl Fold {
                 Figure::Question { region, role, of } => json!({
                     "of": "question", "region": region, "role": role, "counted": of, "count": count,
                 }),
-                Figure::Erasure { region, outcome } => json!({
-                    "of": "erasure", "region": region, "outcome": outcome, "count": count,
+                Figure::Erasure { region, scope, outcome } => json!({
+                    "of": "erasure", "region": region, "scope": scope, "outcome": outcome,
+                    "count": count,
                 }),
                 Figure::Export { region } => {
                     json!({"of": "export", "region": region, "count": count})
@@ -445,18 +471,6 @@ impl Log {
     /// Whether it was verified whole, and read whole.
     pub(crate) fn is_whole(&self) -> bool {
         self.facts.findings.is_empty() && self.read == self.facts.size
-    }
-}
-
-/// What was refused: what rules refuse is a write, what a border refuses a read; where the reason
-/// does not tell, the caller's role does.
-fn refused_act(reason: &str, role: Option<Role>) -> &'static str {
-    match (Reason::parse(reason), role) {
-        (Some(Reason::EgressNotCovered), _) => "read",
-        (Some(Reason::NotPermitted | Reason::WrongDomicile), Some(Role::Reader)) => "read",
-        (Some(Reason::NotPermitted | Reason::WrongDomicile), Some(Role::Writer)) => "write",
-        (None | Some(Reason::NotPermitted | Reason::WrongDomicile), _) => "other",
-        _ => "write",
     }
 }
 

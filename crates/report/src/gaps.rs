@@ -36,6 +36,9 @@ pub(crate) fn find(period: Period, fold: &Fold, law: &Law) -> Value {
     for (what, count) in fold.cuts().into_iter().filter(|(_, count)| *count > 0) {
         gaps.add("cut", &[what, &count.to_string()]);
     }
+    for (region, ..) in fold.records().filter(|(.., row)| row.is_below_nothing()) {
+        gaps.add("below_nothing", &[region]);
+    }
     if fold.unstated > 0 {
         gaps.add("unstated", &[&terms::Rounded::of(fold.unstated).to_string()]);
     }

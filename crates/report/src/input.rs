@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ledger::entry::MapRef;
 use ledger::{Entry, Hash};
 
 use audit::Maps;
@@ -68,8 +69,10 @@ pub struct LogFacts {
     pub root: Hash,
     /// The witnesses that have cosigned the checkpoint.
     pub witnesses: Vec<String>,
-    /// What its verification has found. Empty: every entry was verified.
+    /// What its verification has found, and what else contradicts it. Empty: every entry was verified.
     pub findings: Vec<String>,
+    /// Maps that its entries name and that were not given: what these say of the law was not compared.
+    pub maps_missing: Vec<MapRef>,
 }
 
 /// One placement log, as the report reads it.

@@ -19,6 +19,7 @@
 //!                                              └─ csv
 //! ```
 
+mod acts;
 mod copies;
 mod csv;
 mod fold;

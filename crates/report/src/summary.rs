@@ -38,7 +38,8 @@ pub(crate) fn regions(fold: &Fold, law: &Law) -> Vec<Value> {
             .iter()
             .enumerate()
             .map(|(at, name)| {
-                let total = Rounded::total(rows.iter().map(|(_, row)| row.get(at)));
+                let all = || Rounded::total(rows.iter().map(|(_, row)| row.get(at)));
+                let total = if at == LIVE { fold.live(region) } else { all() };
                 ((*name).to_owned(), range(total))
             })
             .collect();
@@ -112,8 +113,16 @@ pub(crate) fn of(fold: &Fold, law: &Law, regions: &[Value], signatures_checked: 
         "erasures_late": sum(&|figure| matches!(figure, Figure::Erasure { outcome: "late", .. })),
     });
     for (at, name) in MEASURES.iter().enumerate() {
-        let parts = fold.records().map(|(_, _, row)| Rounded::of(row.get(at)));
-        let sum = parts.fold(Rounded::default(), Rounded::plus);
+        // A region whose classes do not add up has its total of those that live.
+        let odd: BTreeSet<&str> = fold
+            .records()
+            .filter(|(.., row)| at == LIVE && row.is_below_nothing())
+            .map(|(region, ..)| region)
+            .collect();
+        let parts = fold.records().filter(|(region, ..)| !odd.contains(region));
+        let parts = parts.map(|(_, _, row)| Rounded::of(row.get(at)));
+        let sum = parts.chain(odd.iter().map(|region| fold.live(region)));
+        let sum = sum.fold(Rounded::default(), Rounded::plus);
         if let Some(summary) = summary.as_object_mut() {
             summary.insert((*name).to_owned(), range(sum));
         }

@@ -1,9 +1,10 @@
 //! `audit report`: writes a report on mirrored logs and maps.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::report::{Entries, Input, Language, LogFacts, LogInput, Operator, Report};
-use audit::{Against, Folder, verify as verify_log};
+use audit::mirror::contradicted_head;
+use audit::{Against, Finding, Folder, Maps, Verified, verify as verify_log};
 use clap::Args;
 use ledger::entry::Entry;
 use ledger::{Checkpoint, Hash};
@@ -13,7 +14,7 @@ use terms::{Clock as _, with_causes};
 
 use crate::arguments::minute;
 use crate::commands::audit::inputs::{MapSigners, PolicyFile, logs};
-use crate::commands::audit::verify::broken;
+use crate::commands::audit::verify::{broken, first_map};
 use crate::error::{Exit, Failure};
 use crate::files::{make_folder, write as write_file};
 use crate::terminal::{say, warn};
@@ -66,7 +67,20 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let policy = options.policy.read()?;
     let (folders, maps) = (logs(&options.place)?, options.signers.maps(&options.place)?);
     let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
-    let logs = folders.iter().map(|folder| log(folder, against)).collect::<Result<Vec<_>, _>>()?;
+    let verified: Vec<_> =
+        folders.iter().map(|folder| verify_log(folder, against, &mut |_, _| {})).collect();
+    let good: Vec<&Verified> = verified.iter().flatten().collect();
+    let mut logs = Vec::new();
+    for (folder, verified) in folders.iter().zip(&verified) {
+        let mut log = log(folder, verified)?;
+        let beside = beside(&options.place, folder, verified, &good, &maps)?;
+        // A verification may have found it just now.
+        let new = beside.into_iter().filter(|found| !log.facts.findings.contains(found));
+        let new: Vec<String> = new.collect();
+        new.iter().for_each(|found| warn(format!("{}: {found}", folder.path().display())));
+        log.facts.findings.extend(new);
+        logs.push(log);
+    }
     let deployment = |log: &LogInput<'_>| {
         log.facts.origin.split('/').next().map(str::to_owned).unwrap_or_default()
     };
@@ -121,26 +135,50 @@ fn write(options: &Options, report: &Report) -> Result<(), Failure> {
     ))
 }
 
+/// What contradicts a log beyond its own entries: what its mirror keeps as evidence, and what periods say of
+/// each other. The report must not call it whole.
+fn beside(
+    place: &Path,
+    folder: &Folder,
+    verified: &Result<Verified, Finding>,
+    good: &[&Verified],
+    maps: &Maps,
+) -> Result<Vec<String>, Failure> {
+    let standing = folder.standing().map_err(|error| unread(folder, &error))?;
+    let mut all: Vec<String> = standing.iter().map(ToString::to_string).collect();
+    let Ok(verified) = verified else { return Ok(all) };
+    all.extend(first_map(verified, good.iter().copied(), maps));
+    match contradicted_head(place, folder) {
+        Ok(found) => all.extend(found.map(|found| found.to_string())),
+        Err(error) => all.push(with_causes(&error)),
+    }
+    Ok(all)
+}
+
+fn unread(folder: &Folder, error: &audit::folder::Error) -> Failure {
+    let said = with_causes(error);
+    Failure::said(Exit::Data, format!("{}/{said}", folder.path().display()))
+}
+
 /// A log, with what its verification came to. One that is not whole is in the report as such.
-fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Failure> {
-    let failed = |error: &audit::folder::Error| {
-        let said = with_causes(error);
-        Failure::said(Exit::Data, format!("{}/{said}", folder.path().display()))
-    };
-    let verified = verify_log(folder, against, &mut |_, _| {});
-    let key = folder.key().map_err(|error| failed(&error))?;
-    let note = folder.note().map_err(|error| failed(&error))?;
-    let (mut witnesses, mut key_by_policy) = (Vec::new(), false);
+fn log<'f>(
+    folder: &'f Folder,
+    verified: &Result<Verified, Finding>,
+) -> Result<LogInput<'f>, Failure> {
+    let key = folder.key().map_err(|error| unread(folder, &error))?;
+    let note = folder.note().map_err(|error| unread(folder, &error))?;
+    let (mut witnesses, mut key_by_policy, mut maps_missing) = (Vec::new(), false, Vec::new());
     let (checkpoint, findings) = match verified {
         Ok(verified) => {
-            broken(folder, &verified).iter().for_each(warn);
+            broken(folder, verified).iter().for_each(warn);
             let mut findings: Vec<String> =
                 verified.broken.iter().map(ToString::to_string).collect();
             if verified.broken_more > 0 {
                 findings.push(format!("{} more entries break a rule", verified.broken_more));
             }
-            (witnesses, key_by_policy) = (verified.witnesses, verified.key_by_policy);
-            (verified.checkpoint, findings)
+            (witnesses, key_by_policy) = (verified.witnesses.clone(), verified.key_by_policy);
+            maps_missing = verified.maps_missing.iter().map(|(map, _)| *map).collect();
+            (verified.checkpoint.clone(), findings)
         }
         Err(finding) => {
             let why = finding.to_string();
@@ -172,6 +210,7 @@ fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Fai
         root: checkpoint.root,
         witnesses,
         findings,
+        maps_missing,
     };
     Ok(LogInput { facts, entries: Box::new(entries) as Entries<'f> })
 }

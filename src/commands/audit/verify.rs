@@ -64,6 +64,10 @@ pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
     let paired = match all.as_slice() {
         // Of a log that is not whole, nothing more is to be said.
         [first, second] if whole => Some(between(first, second, &mut outcome)?),
+        [_, _] => {
+            warn("NOT CHECKED: moves and copies between the two, because not every log is whole");
+            None
+        }
         _ => None,
     };
     if options.json {
@@ -91,7 +95,7 @@ pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
             say(format!("moves between the two that both logs tell alike: {}", paired.moves))?;
             say(format!(
                 "copies that both logs tell alike: {}; of a version that the home no longer has: {}; sent, \
-                 and not taken or overtaken: {}",
+                 and not taken in the logs that are here, or overtaken: {}",
                 paired.copies, paired.copies_behind, paired.copies_under_way
             ))?;
         }
@@ -127,6 +131,7 @@ impl Place {
                     if verified.on_trust {
                         on_trust(origin, &verified.vkey);
                     }
+                    outcome.findings.extend(misnamed(&log, origin));
                     outcome.standing_of(&log);
                     good.push((log, verified));
                 }
@@ -157,7 +162,9 @@ impl Place {
 
 /// Compares the moves and copies between the shards of two folders.
 fn between(first: &Place, second: &Place, outcome: &mut Outcome) -> Result<Paired, Failure> {
-    let paired = pair(&first.mirrored(), &second.mirrored());
+    let (one, two) = (first.mirrored(), second.mirrored());
+    comparable(&one, &two)?;
+    let paired = pair(&one, &two);
     let paired = paired.map_err(|error| Failure::said(Exit::Data, with_causes(&error)))?;
     outcome.findings.extend(paired.findings.iter().cloned());
     if paired.more > 0 {
@@ -175,6 +182,37 @@ fn between(first: &Place, second: &Place, outcome: &mut Outcome) -> Result<Paire
     Ok(paired)
 }
 
+/// Logs of two places of one deployment can be compared. One that is in both would be compared with itself.
+fn comparable(one: &[Log<'_>], two: &[Log<'_>]) -> Result<(), Failure> {
+    let config = |text: String| Failure::said(Exit::Config, text);
+    let origins = |logs: &[Log<'_>]| -> Vec<String> {
+        logs.iter().map(|log| log.checkpoint.origin.clone()).collect()
+    };
+    let (one, two) = (origins(one), origins(two));
+    if let Some(both) = one.iter().find(|origin| two.contains(origin)) {
+        let both = audit::shown(both);
+        return Err(config(format!("--pair: {both} is in both folders: name two other ones")));
+    }
+    let deployment = |origin: &String| origin.split('/').next().map(str::to_owned);
+    let mut all = one.iter().chain(&two).map(deployment);
+    let first = all.next();
+    if all.any(|other| first.as_ref() != Some(&other)) {
+        return Err(config("--pair: the folders hold logs of two deployments".to_owned()));
+    }
+    Ok(())
+}
+
+/// A folder whose name is that of another log: whoever queries it by its name is told of the wrong one.
+fn misnamed(log: &Folder, origin: &str) -> Option<String> {
+    let name = log.path().file_name()?.to_str()?;
+    let own = Folder::of_log(Path::new(""), origin)?;
+    let period = name.rsplit_once('.').and_then(|(_, period)| period.parse::<u32>().ok());
+    let is_of_a_log = period.is_some() && name.matches('.').count() == 2;
+    let other = is_of_a_log && own.path().file_name().and_then(|own| own.to_str()) != Some(name);
+    let (path, origin) = (log.path().display(), audit::shown(origin));
+    other.then(|| format!("{path}: its name is another log's, and it holds {origin}"))
+}
+
 /// The rules that a log's entries break.
 pub(super) fn broken(log: &Folder, verified: &Verified) -> Vec<String> {
     let path = log.path().display();
@@ -186,16 +224,25 @@ pub(super) fn broken(log: &Folder, verified: &Verified) -> Vec<String> {
     all
 }
 
-/// The first map of a period must follow the last of the period before it.
+/// What the maps of periods say of each other, by log.
 fn across(good: &[(Folder, Verified)], maps: &Maps) -> Vec<String> {
-    let follows = |(log, verified): &(Folder, Verified)| {
-        let old = verified.old_head.as_ref()?;
-        let older = good.iter().find(|(_, other)| other.checkpoint.origin == old.origin);
-        let (before, next) = (older?.1.maps.last()?, verified.maps.first()?);
-        let wrong = maps.across(*before, *next)?;
-        Some(format!("{}: its first region map, {wrong}", log.path().display()))
+    let of = |(log, verified): &(Folder, Verified)| {
+        let wrong = first_map(verified, good.iter().map(|(_, other)| other), maps)?;
+        Some(format!("{}: {wrong}", log.path().display()))
     };
-    good.iter().filter_map(follows).collect()
+    good.iter().filter_map(of).collect()
+}
+
+/// What is wrong if the first map of a log does not follow the last one of the period before it.
+pub(super) fn first_map<'a>(
+    verified: &Verified,
+    all: impl IntoIterator<Item = &'a Verified>,
+    maps: &Maps,
+) -> Option<String> {
+    let old = verified.old_head.as_ref()?;
+    let older = all.into_iter().find(|other| other.checkpoint.origin == old.origin)?;
+    let wrong = maps.across(*older.maps.last()?, *verified.maps.first()?)?;
+    Some(format!("its first region map, {wrong}"))
 }
 
 /// Says what was not compared with anything.

@@ -24,6 +24,27 @@ pub fn old_heads(place: &Path) -> Result<Vec<Finding>, Error> {
 
 /// The same for one log.
 pub(super) fn old_head_of(place: &Path, folder: &Folder) -> Result<Option<Finding>, Error> {
+    Ok(head_of(place, folder)?.map(|said| said.finding))
+}
+
+/// Whether the first entry of a log contradicts the mirror of the log before it. What cannot be compared
+/// does not, and neither does a log that goes on from fewer entries, as after a restore.
+///
+/// # Errors
+/// [`Error`], when a log cannot be read.
+pub fn contradicted_head(place: &Path, folder: &Folder) -> Result<Option<Finding>, Error> {
+    let said = head_of(place, folder)?.filter(|said| said.contradicts);
+    Ok(said.map(|said| said.finding))
+}
+
+/// What is wrong between a log and the one before it.
+struct Said {
+    finding: Finding,
+    /// Whether both cannot be true.
+    contradicts: bool,
+}
+
+fn head_of(place: &Path, folder: &Folder) -> Result<Option<Said>, Error> {
     let key = folder.key()?;
     let size = match folder.checkpoint(&key) {
         Ok(at) => at.size,
@@ -38,9 +59,12 @@ pub(super) fn old_head_of(place: &Path, folder: &Folder) -> Result<Option<Findin
     let what = match first.old_head() {
         Some(head) => of_head(place, &name, &head)?,
         None if name.period == 1 => None,
-        None => Some(lost(&first)),
+        None => Some((false, lost(&first))),
     };
-    Ok(what.map(|what| Finding::new("", format!("{}: its first entry {what}", key.name()))))
+    Ok(what.map(|(contradicts, what)| Said {
+        finding: Finding::new("", format!("{}: its first entry {what}", key.name())),
+        contradicts,
+    }))
 }
 
 /// A period that does not name the one before it.
@@ -51,15 +75,21 @@ fn lost(first: &Entry) -> String {
     }
 }
 
-/// What is wrong with a head that a log names, or cannot be compared.
-fn of_head(place: &Path, own: &Origin<'_>, head: &Checkpoint) -> Result<Option<String>, Error> {
+/// What is wrong with a head that a log names, or cannot be compared; and whether it contradicts a mirror.
+fn of_head(
+    place: &Path,
+    own: &Origin<'_>,
+    head: &Checkpoint,
+) -> Result<Option<(bool, String)>, Error> {
     let origin = crate::shown(&head.origin);
     let earlier = Origin::parse(&head.origin)
         .is_some_and(|old| old.same_shard(own) && old.period < own.period);
     if !earlier {
-        return Ok(Some(format!("names {origin}, which is no earlier log of the same shard")));
+        let what = format!("names {origin}, which is no earlier log of the same shard");
+        return Ok(Some((true, what)));
     }
     let unmirrored = format!("cannot be checked: {origin}, the log before it, is not mirrored");
+    let unmirrored = (false, unmirrored);
     let Some(older) = Folder::of_log(place, &head.origin) else { return Ok(Some(unmirrored)) };
     let mirrored = older.key().and_then(|key| older.checkpoint(&key));
     let mirrored = match mirrored {
@@ -72,14 +102,15 @@ fn of_head(place: &Path, own: &Origin<'_>, head: &Checkpoint) -> Result<Option<S
     }
     let (ours, theirs) = (mirrored.size, head.size);
     Ok(if ours > theirs {
-        Some(format!("says that {origin} had {theirs} entries; {ours} were signed"))
+        Some((false, format!("says that {origin} had {theirs} entries; {ours} were signed")))
     } else if ours < theirs {
-        Some(format!(
+        let what = format!(
             "cannot be checked yet: it says that {origin} had {theirs} entries, and {ours} are \
              mirrored"
-        ))
+        );
+        Some((false, what))
     } else if mirrored.root != head.root {
-        Some(format!("says that {origin} had another root at {theirs} entries"))
+        Some((true, format!("says that {origin} had another root at {theirs} entries")))
     } else {
         None
     })

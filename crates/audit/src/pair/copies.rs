@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::entry::{Entry, Kind};
 
-use super::{Log, Paired, Place, named, shard_of};
+use super::{Log, Paired, Place, named, region_of, shard_of};
 use crate::folder::Error;
-use crate::origin::Origin;
 use crate::reconcile::{Live, supersedes, writes};
 
 /// Minutes by which the clocks of two regions may differ.
@@ -121,7 +120,10 @@ impl<'a> Copies<'a> {
     /// A COPY_OUT, if the region to which it goes is of the other mirror.
     fn sent(&mut self, at: At, entry: &Entry, placed: Option<At>, others: &[Log<'_>]) {
         let region = entry.region().unwrap_or_default();
-        if !others.iter().any(|log| region_of(&log.checkpoint.origin) == Some(region)) {
+        let own = self.logs.get(at.0).and_then(|log| region_of(&log.checkpoint.origin));
+        let mirror = own.map(|(deployment, _)| (deployment, region));
+        if !others.iter().any(|log| mirror.is_some() && region_of(&log.checkpoint.origin) == mirror)
+        {
             return;
         }
         match placed {
@@ -133,13 +135,13 @@ impl<'a> Copies<'a> {
     /// A COPY_IN whose home is a shard of the other mirror.
     fn came(&mut self, at: At, entry: &Entry, others: &[Log<'_>]) {
         let own = self.logs.get(at.0).and_then(|log| region_of(&log.checkpoint.origin));
-        let (Some(region), Some((origin, index))) = (own, entry.peer()) else { return };
+        let (Some((_, region)), Some((origin, index))) = (own, entry.peer()) else { return };
         match find(others, origin) {
             Some(log) => self.came.push(End::of(at, (log, index), region, entry)),
             None => {
-                let shard = shard_of(origin);
-                let known = |log: &Log<'_>| shard_of(&log.checkpoint.origin) == shard;
-                self.not_mirrored += u64::from(shard.is_some() && others.iter().any(known));
+                let home = region_of(origin);
+                let known = |log: &Log<'_>| region_of(&log.checkpoint.origin) == home;
+                self.not_mirrored += u64::from(home.is_some() && others.iter().any(known));
             }
         }
     }
@@ -274,8 +276,4 @@ fn agrees(
 /// The number of the log of that origin.
 fn find(logs: &[Log<'_>], origin: &str) -> Option<usize> {
     logs.iter().position(|log| log.checkpoint.origin == origin)
-}
-
-fn region_of(origin: &str) -> Option<&str> {
-    Origin::parse(origin).map(|origin| origin.region)
 }

@@ -106,6 +106,13 @@ fn a_copy_under_way_is_no_finding() {
 }
 
 #[test]
+fn a_copy_from_a_shard_of_the_home_that_is_not_here_is_not_checked() {
+    let other = copy_in(MINUTE, ("test/ru-msk/b/1", 2), None);
+    let paired = compared(&home(&[]), &mirror(&[other]));
+    assert_eq!(paired, Paired { copies_not_mirrored: 1, ..Paired::default() });
+}
+
+#[test]
 fn a_copy_of_what_went_is_behind_until_it_goes_too() {
     let delete = Entry { earlier: Some(2), ..call(Kind::Delete, MINUTE) };
     let home = home(&[sent(), delete]);

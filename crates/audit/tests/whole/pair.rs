@@ -134,3 +134,23 @@ fn what_is_not_mirrored_yet_is_no_finding() {
     let came = compared(&source(1, 2, [7; 32])[..2], &target(1, 4, [7; 32]));
     assert_eq!(came, Paired { not_mirrored: 1, ..Paired::default() });
 }
+
+#[test]
+fn what_went_to_a_shard_of_that_region_that_is_not_here_is_not_checked() {
+    let elsewhere = |log: &[Entry], origin: &str, index: u64| {
+        let (mut all, last) = (log.to_vec(), log.len() - 1);
+        all[last].details.retain(|detail| !matches!(detail, Detail::Peer { .. }));
+        all[last].say(peer(origin, index));
+        all
+    };
+    let (from, to) = (source(1, 2, [7; 32]), target(1, 4, [7; 32]));
+    let away = compared(&elsewhere(&from, "test/eu-fra/b/1", 2), &to[..2]);
+    assert_eq!(away, Paired { not_mirrored: 1, ..Paired::default() });
+    let came = compared(&from[..2], &elsewhere(&to, "test/ru-msk/b/1", 4));
+    assert_eq!(came, Paired { not_mirrored: 1, ..Paired::default() });
+    // Of a third region, or of another deployment, nothing is asked.
+    for other in ["test/kz-ala/a/1", "other/eu-fra/a/1"] {
+        let third = compared(&elsewhere(&from, other, 2), &to[..2]);
+        assert_eq!(third, Paired::default(), "{other}");
+    }
+}

@@ -161,6 +161,41 @@ impl Log {
         });
     }
 
+    /// A caller asks about records, or about one subject.
+    pub(crate) fn asks(&mut self, collection: Option<&str>, count: u64, territory: Option<&str>) {
+        self.call((Role::Reader, territory), collection, |now, call| {
+            Entry::question(now, call, count, "a purpose")
+        });
+    }
+
+    /// Records of a collection go, by an entry that says under which laws they were, and how many.
+    pub(crate) fn gone(
+        &mut self,
+        kind: Kind,
+        jurisdictions: &[&str],
+        count: u64,
+        why: Option<&str>,
+    ) {
+        self.call((Role::Eraser, Some("RU")), Some("profiles"), |now, call| {
+            let mut entry = Entry::of_call(kind, now, call);
+            entry.jurisdictions = jurisdictions.iter().map(|name| (*name).to_owned()).collect();
+            entry.evidence_kinds.insert(EvidenceKind::Residence);
+            entry.say(Detail::Count(count));
+            why.into_iter().for_each(|why| entry.say(Detail::Reason(why.to_owned())));
+            entry.in_order()
+        });
+    }
+
+    /// The subject of what went is erased, by then.
+    pub(crate) fn erased(&mut self, deadline: u32) {
+        self.call((Role::Eraser, Some("RU")), None, |now, call| {
+            let mut entry = Entry::of_call(Kind::Erase, now, call);
+            entry.say(Detail::Reason("a demand".to_owned()));
+            entry.say(Detail::Deadline(deadline));
+            entry
+        });
+    }
+
     /// Sends the versions of `count` entries to a mirror, from the entry `first` on.
     pub(crate) fn send(&mut self, region: &str, first: u64, count: u64) {
         for placed in first..first + count {
@@ -216,6 +251,7 @@ impl Log {
             root,
             witnesses: Vec::new(),
             findings: Vec::new(),
+            maps_missing: Vec::new(),
             origin,
         };
         LogInput { facts, entries: Box::new((0..).zip(self.entries).map(Ok)) }

@@ -8,7 +8,7 @@ mod tags;
 use std::collections::BTreeSet;
 
 use audit::Maps;
-use ledger::entry::{CopyEnd, Role};
+use ledger::entry::{CopyEnd, MapRef, Role};
 use ledger::{Entry, Hash, Kind};
 use made::{EEA, Log, RU, input, map_ref, maps, next, sample, with_site};
 use report::{Language, Report};
@@ -137,6 +137,89 @@ fn reads_name_region_and_place_and_questions_stand_apart() {
 }
 
 #[test]
+fn what_goes_under_no_law_goes_from_what_no_law_claims() {
+    let mut log = moscow();
+    log.day("2026-02-03").place(30, (&[], &[]), &[]);
+    log.place(12, RU, &[]);
+    log.gone(Kind::MoveOut, &[], 15, None);
+    log.gone(Kind::Erase, &[], 11, None);
+    log.gone(Kind::Erase, &["RU"], 1, None);
+    log.erased(u32::MAX);
+    let report = report(vec![log]);
+    let regions = report.json()["regions"].as_array().expect("regions");
+    let region = regions.iter().find(|of| of["region"] == "ru-msk").expect("Moscow");
+    let line = |row: &Value| {
+        let counts = ["live", "moved_out", "erased"].map(|of| text(&row[of]));
+        format!("{} {}", row["jurisdictions"], counts.join(" "))
+    };
+    let rows = region["records"].as_array().expect("rows").iter().map(line);
+    let wanted = ["[] 1-9 10-19 10-19", r#"["RU"] 10-19 none 1-9"#];
+    let mut rows: Vec<String> = rows.collect();
+    rows.sort();
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(rows, wanted);
+    let gaps = report.json()["gaps"].as_array().expect("gaps");
+    assert!(!gaps.iter().any(|gap| gap["code"] == "unstated"), "{gaps:?}");
+    assert!(report.to_csv().contains("ru-msk,records,(no law) | live,1,9"));
+}
+
+#[test]
+fn what_goes_under_other_laws_than_it_came_is_not_counted_as_live() {
+    let mut log = moscow();
+    log.day("2026-02-03").place(30, EEA, &[]);
+    // A map has made it Russian meanwhile.
+    log.gone(Kind::MoveOut, &["RU"], 26, None);
+    let report = report(vec![log]);
+    let regions = report.json()["regions"].as_array().expect("regions");
+    let region = regions.iter().find(|of| of["region"] == "ru-msk").expect("Moscow");
+    assert_eq!(text(&region["total"]["live"]), "1-9");
+    assert_eq!(text(&report.json()["summary"]["live"]), "1-9");
+    let page = report.to_html(Language::En).expect("a page");
+    assert!(page.contains("Region ru-msk: under some laws more records went than had come"));
+}
+
+#[test]
+fn a_caller_who_counts_or_asks_about_a_person_reads_and_is_no_auditor() {
+    let mut log = moscow();
+    log.day("2026-02-03").asks(Some("profiles"), 64, Some("DE"));
+    log.asks(None, 7, Some("DE"));
+    log.ask(Role::Auditor, 20);
+    let report = report(vec![log]);
+    assert_eq!(
+        figures(&report, "read", &["collection", "noted", "role", "territory", "inside"]),
+        [" asked reader DE false: 1-9", "profiles numbered reader DE false: 60-69"]
+    );
+    assert_eq!(text(&report.json()["summary"]["reads_outside"]), "61-78");
+    let asked = figures(&report, "question", &["role", "counted"]);
+    assert_eq!(asked, ["auditor entries: 20-29", "auditor questions: 1-9"]);
+    for (language, says) in [
+        (Language::En, ["records that were only counted", "questions about one person"]),
+        (Language::Ru, ["записи, которые были только подсчитаны", "запросы об одном лице"]),
+    ] {
+        let page = report.to_html(language).expect("a page");
+        assert!(says.iter().all(|says| page.contains(says)), "{page}");
+    }
+}
+
+#[test]
+fn the_erasure_of_one_collection_is_told_and_so_is_that_it_was_late() {
+    let mut log = moscow();
+    let first = log.day("2026-02-03").place(2, RU, &[]);
+    log.gone(Kind::Erase, &["RU"], 1, Some("consent"));
+    // Of a subject that is erased as a whole, it is told once.
+    log.gone(Kind::Erase, &["RU"], 1, None);
+    log.erased(0);
+    assert_eq!(first + 5, u64::try_from(log.entries.len()).expect("few"));
+    let report = report(vec![log]);
+    assert_eq!(
+        figures(&report, "erasure", &["scope", "outcome"]),
+        ["collection no_deadline: 1-9", "subject late: 1-9"]
+    );
+    assert!(report.to_html(Language::En).expect("a page").contains("(one collection)"));
+}
+
+#[test]
 fn copies_are_counted_by_the_region_at_the_other_end() {
     let mut home = moscow();
     let first = home.day("2026-01-05").place(12, RU, &[]);
@@ -236,6 +319,28 @@ fn what_is_missing_is_said() {
 }
 
 /// Everything that a page can say.
+#[test]
+fn what_was_not_compared_with_a_map_is_not_called_so() {
+    const COMPARED: &str = "The laws and clauses that they name are in the region map in force";
+    let maps = maps(&[&sample()]);
+    let page = |missing: &[MapRef]| {
+        let mut log = moscow();
+        log.day("2026-04-30").place(1, RU, &[]);
+        let mut all = input(vec![log], &maps);
+        all.logs[0].facts.maps_missing = missing.to_vec();
+        let report = Report::new(all);
+        assert_eq!(report.json()["summary"]["logs_whole"], 1);
+        report.to_html(Language::En).expect("a page")
+    };
+    let compared = page(&[]);
+    assert!(compared.contains(COMPARED) && !compared.contains("that are missing"));
+    // No entry of the period names it; the whole log was verified.
+    let missing = page(&[MapRef { epoch: 9, digest: [9; 32] }]);
+    assert!(!missing.contains(COMPARED), "{missing}");
+    assert!(missing.contains("Region maps that entries name and that are missing: 1;"));
+    assert!(missing.contains("Entries name region map 9 with digest"));
+}
+
 fn full(address: &str) -> Report {
     let second = next(&sample(), |map| with_site(map, address));
     let mut log = moscow();
