@@ -24,6 +24,8 @@ pub const UPLOADS_OF_TENANT_MAX: usize = UPLOADS_MAX / 4;
 pub const UPLOAD_BYTES_OF_TENANT_MAX: usize = 16 << 30;
 /// Hours after which an upload to which nothing was added is discarded.
 pub const UPLOAD_HOURS_MAX: u32 = 24;
+/// Minutes after which an upload to which nothing was added gives way to one for which there is no room.
+pub const UPLOAD_IDLE_MINUTES: u32 = 15;
 /// The latest time at which a record may expire: the last millisecond of the year 9999.
 pub const EXPIRE_MS_MAX: u64 = 253_402_300_799_999;
 /// Bytes of a subject's id.

@@ -57,6 +57,10 @@ impl Minute {
         self.0 / (24 * 60)
     }
 
+    pub(crate) const fn minus_minutes(self, minutes: u32) -> Self {
+        Self(self.0.saturating_sub(minutes))
+    }
+
     pub(crate) const fn minus_hours(self, hours: u32) -> Self {
         Self(self.0.saturating_sub(hours * 60))
     }

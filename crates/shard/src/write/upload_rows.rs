@@ -9,7 +9,7 @@ use crate::Error;
 use crate::reply::Outcome;
 use crate::store::attachment::{ALL_UPLOADS, UploadFront};
 use crate::store::keys;
-use crate::store::types::{AttachmentTag, SubjectTag, TenantRows};
+use crate::store::types::{AttachmentTag, Minute, SubjectTag, TenantRows};
 use crate::write::command::Uploaded;
 
 /// Uploads of a shard that are in progress, counted: those that are stored, and those that the group
@@ -17,8 +17,20 @@ use crate::write::command::Uploaded;
 #[derive(Default)]
 pub(crate) struct OpenUploads {
     all: usize,
+    /// Those that are stored, as they are there.
+    stored: Vec<Open>,
     of_subject: HashMap<SubjectTag, usize>,
     of_tenant: HashMap<TenantRows, OfTenant>,
+}
+
+/// An upload, by its row and what can be read of it.
+pub(crate) type Open = (Key, UploadFront);
+
+/// What there is no room for.
+struct Full {
+    limit: usize,
+    /// Whether it is the subject that has too many.
+    of_subject: bool,
 }
 
 /// Uploads of one tenant.
@@ -38,34 +50,89 @@ impl OpenUploads {
             let mut open = Self::default();
             let page = engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS);
             for (row, stored) in page.map_err(Error::from)?.rows {
-                open.add(&row, UploadFront::read(&stored).ok().as_ref())?;
+                let front = UploadFront::read(&stored).ok();
+                open.add(&row, front.as_ref())?;
+                open.stored.extend(front.map(|front| (row, front)));
             }
             *counted = Some(open);
         }
         Ok(counted.get_or_insert_default())
     }
 
-    /// Takes room for one more, or answers that there is none: a tenant never has all of it.
-    pub(crate) fn take(&mut self, row: &[u8], front: &UploadFront) -> Result<(), Rejection> {
-        let full =
-            |limit: usize| Err(Rejection::new(Reason::UploadsFull).with(Detail::Limit, limit));
+    /// Takes room for one more, or answers that there is none: a tenant never has all of it. Gives the
+    /// uploads that give way to it, which are to be discarded: of the same subject or tenant, and those to
+    /// which nothing was added for longest, since before that minute. `rows`: uploads as the group has
+    /// left them.
+    pub(crate) fn take(
+        &mut self,
+        row: &[u8],
+        front: &UploadFront,
+        idle_since: Minute,
+        rows: &HashMap<Key, Option<Value>>,
+    ) -> Result<Vec<Open>, Rejection> {
+        let subject = subject_of(row)?;
+        let mut give_way: Vec<Open> = Vec::new();
+        while let Some(Full { limit, of_subject }) = self.full(subject, front) {
+            let may = |(row, one): &Open| {
+                one.tenant == front.tenant
+                    && (!of_subject || subject_of(row).is_ok_and(|own| own == subject))
+            };
+            let Some(open) = self.take_idle(may, idle_since, rows) else {
+                // None is discarded for one that does not begin.
+                for (row, front) in give_way {
+                    self.add(&row, Some(&front))?;
+                    self.stored.push((row, front));
+                }
+                return Err(Rejection::new(Reason::UploadsFull).with(Detail::Limit, limit));
+            };
+            give_way.push(open);
+        }
+        self.add(row, Some(front))?;
+        Ok(give_way)
+    }
+
+    fn full(&self, subject: SubjectTag, front: &UploadFront) -> Option<Full> {
+        let full = |limit, of_subject| Some(Full { limit, of_subject });
+        let own = self.of_subject.get(&subject).copied().unwrap_or_default();
+        if own >= limits::UPLOADS_OF_SUBJECT_MAX {
+            return full(limits::UPLOADS_OF_SUBJECT_MAX, true);
+        }
         if self.all >= limits::UPLOADS_MAX {
-            return full(limits::UPLOADS_MAX);
+            return full(limits::UPLOADS_MAX, false);
         }
-        let (subject, bytes) = (subject_of(row)?, bytes_of(front));
-        let of_subject = self.of_subject.get(&subject).copied().unwrap_or_default();
-        if of_subject >= limits::UPLOADS_OF_SUBJECT_MAX {
-            return full(limits::UPLOADS_OF_SUBJECT_MAX);
+        let own = self.of_tenant.get(&front.tenant)?;
+        if own.uploads >= limits::UPLOADS_OF_TENANT_MAX {
+            return full(limits::UPLOADS_OF_TENANT_MAX, false);
         }
-        if let Some(own) = self.of_tenant.get(&front.tenant) {
-            if own.uploads >= limits::UPLOADS_OF_TENANT_MAX {
-                return full(limits::UPLOADS_OF_TENANT_MAX);
-            }
-            if own.bytes.saturating_add(bytes) > limits::UPLOAD_BYTES_OF_TENANT_MAX {
-                return full(limits::UPLOAD_BYTES_OF_TENANT_MAX);
-            }
+        let bytes = own.bytes.saturating_add(bytes_of(front));
+        let fits = bytes <= limits::UPLOAD_BYTES_OF_TENANT_MAX;
+        (!fits).then_some(Full { limit: limits::UPLOAD_BYTES_OF_TENANT_MAX, of_subject: false })
+    }
+
+    /// Takes out the stored upload to which nothing was added for longest.
+    fn take_idle(
+        &mut self,
+        may: impl Fn(&Open) -> bool,
+        idle_since: Minute,
+        rows: &HashMap<Key, Option<Value>>,
+    ) -> Option<Open> {
+        // What the group has changed goes on, or is gone.
+        let idle =
+            |(row, front): &Open| front.minute < idle_since && is_as_stored(rows, row, front);
+        let found = self.stored.iter().enumerate().filter(|(_, open)| may(open) && idle(open));
+        let (at, _) = found.min_by_key(|(_, (_, front))| front.minute)?;
+        let (row, front) = self.stored.swap_remove(at);
+        self.all = self.all.saturating_sub(1);
+        if let Ok(subject) = subject_of(&row)
+            && let Some(own) = self.of_subject.get_mut(&subject)
+        {
+            *own = own.saturating_sub(1);
         }
-        self.add(row, Some(front))
+        if let Some(own) = self.of_tenant.get_mut(&front.tenant) {
+            own.uploads = own.uploads.saturating_sub(1);
+            own.bytes = own.bytes.saturating_sub(bytes_of(&front));
+        }
+        Some((row, front))
     }
 
     /// Counts one. One whose front cannot be read counts for its subject and in all: it keeps no other
@@ -78,6 +145,15 @@ impl OpenUploads {
         own.uploads += 1;
         own.bytes = own.bytes.saturating_add(bytes_of(front));
         Ok(())
+    }
+}
+
+/// Whether the group has left the row of an upload as it is stored.
+fn is_as_stored(rows: &HashMap<Key, Option<Value>>, row: &Key, front: &UploadFront) -> bool {
+    match rows.get(row) {
+        None => true,
+        Some(None) => false,
+        Some(Some(left)) => UploadFront::read(left).is_ok_and(|left| left == *front),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use engine::Key;
-use terms::{Reason, Rejection};
+use terms::{Reason, Rejection, limits};
 
 use crate::Error;
 use crate::policy::asker::Asker;
@@ -14,6 +14,7 @@ use crate::policy::rulings::{Ruled, expiry};
 use crate::policy::standing_ruling::{How, Settled, settle};
 use crate::store::attachment::{self, Upload, UploadFront};
 use crate::store::indexed::Indexed;
+use crate::store::keys;
 use crate::store::record::{Address, Head};
 use crate::store::subject::Subject;
 use crate::write::command::{Basis, Begin, Request, UploadStep, What, remembered};
@@ -114,7 +115,13 @@ fn begin(
     let sealed = upload.seal(address, &row, &node.region, of_record, nonce);
     // Here, one after the other: no two uploads take the same room.
     let open = OpenUploads::of_group(&mut work.uploads, &*node.engine)?;
-    open.take(&row, &front)?;
+    let idle_since = front.minute.minus_minutes(limits::UPLOAD_IDLE_MINUTES);
+    for (idle, of) in open.take(&row, &front, idle_since, &work.rows)? {
+        let head = keys::uploaded_record(&idle).ok_or(Error::Damaged("uploads"))?;
+        attachment::discard(&mut work.batch, &head, of.tag, of.bytes);
+        work.batch.delete(idle.clone());
+        work.rows.insert(idle, None);
+    }
     if let Some(changed) = changed {
         work.batch.put(address.owner.row(), changed);
         work.subjects.insert(address.owner.tag, subject);

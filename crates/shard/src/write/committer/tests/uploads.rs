@@ -276,4 +276,19 @@ fn a_tenant_takes_a_part_of_the_uploads_and_no_more() {
         assert_eq!(stage.does(begins(at("other", 0), 100 + n)), "uploading");
     }
     assert_eq!(stage.does(begins(at("other", 0), 100 + of_subject)), "UPLOADS_FULL");
+    // What is idle gives way, for its own tenant: one that goes on does not.
+    let later = u64::from(limits::UPLOAD_IDLE_MINUTES + 1) * 60_000;
+    stage.committer.last_commit.0 += later;
+    assert_eq!(stage.does(begins(at("sample", subjects), 100)), "uploading");
+    let left = |stage: &Stage| rows_of(&stage.committer.node, 0x13).len();
+    let all = limits::UPLOADS_OF_TENANT_MAX + limits::UPLOADS_OF_SUBJECT_MAX;
+    assert_eq!(left(&stage), all);
+    for n in of_subject..2 * of_subject {
+        assert_eq!(stage.does(begins(at("other", 0), 100 + n)), "uploading", "{n}");
+    }
+    assert_eq!(stage.does(begins(at("other", 0), 100 + 2 * of_subject)), "UPLOADS_FULL");
+    assert_eq!(left(&stage), all);
+    for n in of_subject..2 * of_subject {
+        assert_eq!(stage.does(begins(at("other", 0), 100 + n)), "uploading", "known: {n}");
+    }
 }
