@@ -146,8 +146,9 @@ def patches_and_touches():
         (records.Get, api.GetRecordRequest(**names("card"))),
         (records.Touch, api.TouchRecordRequest(**names("card"), request_id=request_id())),
         (records.Patch, api.PatchRecordRequest(**names("card"), request_id=request_id(), body=b"")),
+        (records.Delete, api.DeleteRecordRequest(**names("card"), request_id=request_id())),
     ]:
-        refused(unary(method, message), "RECORD_NOT_FOUND")
+        refused(unary(method, message), "RECORD_NOT_FOUND", "key")
 
 
 def batches():

@@ -163,16 +163,20 @@ impl RequestReader<'_> {
 
     fn choice(self, sent: Sent) -> Result<Choice, Rejection> {
         let Sent { collection, subject, regions, participant, filter, purpose } = sent;
-        let participant = participant.map(Wanted::read).transpose()?;
+        let participant = participant.map(|sent| Wanted::read(self.map, sent)).transpose()?;
         let collection = self.collection(&collection)?;
         let (subject, regions) = match subject {
             Some(reference) => {
                 if !regions.is_empty() {
                     let fault = Rejection::new(Reason::FieldInvalid).field("regions");
-                    return Err(fault.problem("is of a list without a subject"));
+                    return Err(fault.problem("is not set together with a subject"));
                 }
                 let (subject, domicile) = self.subject(Some(reference))?;
-                let missing = || Rejection::new(Reason::DomicileRequired).field("subject.domicile");
+                let missing = || {
+                    Rejection::new(Reason::DomicileRequired)
+                        .field("subject.domicile")
+                        .cure("set subject.domicile as returned by the first put")
+                };
                 (Some(subject), vec![domicile.ok_or_else(missing)?])
             }
             None => (None, self.regions(&regions)?),

@@ -66,7 +66,9 @@ pub(crate) fn encode(places: &[ShardPlace], choice: &[RegionId]) -> String {
 /// `PAGE_TOKEN_INVALID`.
 pub(crate) fn decode(token: &str, choice: &[RegionId]) -> Result<Vec<ShardPlace>, Rejection> {
     let invalid = || Rejection::new(Reason::PageTokenInvalid).field("page_token");
-    let bytes = (token.len() <= TOKEN_BYTES_MAX).then(|| hex::decode(token).ok()).flatten();
+    // A token has one form: with capitals it would be read as well.
+    let formed = token.len() <= TOKEN_BYTES_MAX && !token.bytes().any(|c| c.is_ascii_uppercase());
+    let bytes = formed.then(|| hex::decode(token).ok()).flatten();
     bytes.and_then(|bytes| decoded(&bytes, choice)).ok_or_else(invalid)
 }
 
@@ -150,6 +152,14 @@ mod tests {
         }
         for length in 0..token.len() {
             assert!(decode(&token[..length], &choice).is_err(), "{length}");
+        }
+        // A bit of its text: a letter becomes a capital.
+        for bit in 0..token.len() * 8 {
+            let mut flipped = token.clone().into_bytes();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(flipped) = String::from_utf8(flipped) {
+                assert!(decode(&flipped, &choice).is_err(), "bit {bit}");
+            }
         }
         assert!(decode(&token, &choice[..2]).is_err());
         assert!(decode(&"0".repeat(TOKEN_BYTES_MAX + 2), &choice).is_err());

@@ -34,12 +34,15 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) fn read(sent: v1::SubjectRef) -> Result<Self, Rejection> {
+    pub(crate) fn read(map: &RegionMap, sent: v1::SubjectRef) -> Result<Self, Rejection> {
         let v1::SubjectRef { id, domicile } = sent;
         let id = SubjectId::parse(&id).map_err(|why| Rejection::id("participant.id", why))?;
         let region = Some(domicile).filter(|name| !name.is_empty());
         let region = region.map(|name| RegionId::parse(&name)).transpose();
         let region = region.map_err(|why| Rejection::id("participant.domicile", why))?;
+        if region.as_ref().is_some_and(|region| map.region(region).is_none()) {
+            return Err(Rejection::new(Reason::DomicileUnknown).field("participant.domicile"));
+        }
         Ok(Self { id, region })
     }
 }
@@ -61,7 +64,10 @@ pub(crate) fn read(
         let path = |of: &str| format!("participants[{n}]{of}");
         let id = SubjectId::parse(&id).map_err(|why| Rejection::id(path(".id"), why))?;
         if domicile.is_empty() {
-            return Err(Rejection::new(Reason::DomicileRequired).field(path(".domicile")));
+            let fault = Rejection::new(Reason::DomicileRequired).field(path(".domicile"));
+            return Err(
+                fault.cure("set the domicile that the participant's own first put returned")
+            );
         }
         let region = RegionId::parse(&domicile);
         let region = region.map_err(|why| Rejection::id(path(".domicile"), why))?;

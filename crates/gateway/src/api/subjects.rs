@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atlas::Outcome;
 use bytes::Bytes;
-use terms::{Reason, Rejection};
+use terms::{Detail, Reason, Rejection};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use wire::session::{self as proto, call::Op};
@@ -162,7 +162,9 @@ async fn create(
             pinned.routing.domicile(domicile, tenant, &create.subject)?;
             return Err(Rejection::new(Reason::WrongDomicile)
                 .field("subject.domicile")
-                .problem("the rules give another region"));
+                .problem("the rules give another region")
+                .cure("leave subject.domicile empty, or use the region in the metadata")
+                .with(Detail::Region, placement.region().as_str()));
         }
         (Outcome::Placed(placement), _) => {
             caller.may_reach(placement.region())?;

@@ -230,13 +230,13 @@ impl Begun {
         let region = route.region().clone();
         let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
         let size = u64::try_from(spec.size).ok().filter(|size| *size > 0);
-        let size = size.ok_or_else(|| invalid("spec.size").problem("is not above 0"))?;
+        let size = size.ok_or_else(|| invalid("size").problem("is not above 0"))?;
         if size > ATTACHMENT_BYTES_MAX as u64 {
-            let fault = Rejection::new(Reason::AttachmentTooLarge).field("spec.size");
+            let fault = Rejection::new(Reason::AttachmentTooLarge).field("size");
             return Err(fault.with(Detail::Limit, ATTACHMENT_BYTES_MAX));
         }
         if spec.sha256.len() != SHA256_BYTES {
-            return Err(invalid("spec.sha256").problem("is not 32 bytes"));
+            return Err(invalid("sha256").problem("is not 32 bytes"));
         }
         let (sha256, chunk) = (spec.sha256, BytesMut::new());
         Ok(Self {

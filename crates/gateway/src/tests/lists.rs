@@ -78,7 +78,10 @@ fn each_field_of_a_list_is_checked() {
         r.regions.clear();
         r.subject = subject("");
     };
-    check(&alone, DomicileRequired, "subject.domicile");
+    let alone = check(&alone, DomicileRequired, "subject.domicile");
+    assert!(!alone.message().contains("evidence"), "{}", alone.message());
+    let named = |r: &mut v1::ListRecordsRequest| r.participant = subject("nowhere-1");
+    check(&named, DomicileUnknown, "participant.domicile");
     check(&|r| r.view = 4, FieldInvalid, "view");
     check(&|r| r.page_size = -1, FieldInvalid, "page_size");
     check(&|r| r.page_token = MARKER.to_owned(), PageTokenInvalid, "page_token");

@@ -252,7 +252,7 @@ impl Transaction<'_> {
             return self.replay(&address, head, done, &request, None);
         }
         let head = head.filter(|head| !head.is_deleted());
-        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
+        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound).field("key"))?;
         condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), None));

@@ -29,7 +29,7 @@ impl Transaction<'_> {
         }
         let expires = expiry(self.rules.map(), &address.collection, expires, self.now)?;
         let head = head.filter(|head| !head.is_deleted());
-        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
+        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound).field("key"))?;
         condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), None));
@@ -54,7 +54,7 @@ impl Transaction<'_> {
             return self.replay(&address, head, done, &request, ruling);
         }
         let head = head.filter(|head| !head.is_deleted());
-        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
+        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound).field("key"))?;
         if let PatchedBody::New { bytes, .. } = &body {
             body_fits(self.rules.map(), collection, *bytes)?;
         }
