@@ -32,7 +32,7 @@ use crate::error::{Exit, Failure};
 use crate::terminal;
 use crate::terminal::answers::call_failed;
 use crate::{config, serve};
-use regions::Regions;
+use regions::{Named, Regions};
 
 /// The map that runs unless another is named.
 const MAP: &str = include_str!("../../deploy/sample/map.toml");
@@ -155,15 +155,18 @@ async fn told(asked: impl Future<Output = ()>, mut ending: watch::Receiver<bool>
 async fn show(
     options: &Options,
     url: &str,
-    regions: &[(String, SocketAddr)],
+    regions: &[Named],
     started: Instant,
 ) -> Result<(), Failure> {
     let client = ready(url, regions).await?;
     let ms = started.elapsed().as_millis();
     if options.json {
-        let all = regions
-            .iter()
-            .map(|(region, address)| json!({"region": region, "shard": address.to_string()}));
+        let all = regions.iter().map(|one| {
+            json!({
+                "region": one.region, "shard": one.address.to_string(), "log_key": one.log_key,
+                "transit_identity": one.transit_identity,
+            })
+        });
         terminal::say(json!({
             "gateway": url, "data": options.data.display().to_string(),
             "regions": all.collect::<Vec<_>>(), "ready_ms": u64::try_from(ms).ok(),
@@ -204,7 +207,8 @@ fn gateway(
         signers: None,
         tls: None,
         listener: None,
-        apis: HttpApis::default(),
+        // A page cannot call: no origin is named.
+        apis: HttpApis { json: true, ..HttpApis::default() },
         in_flight_max: GATEWAY_IN_FLIGHT_MAX,
     };
     let gateway = Gateway::new(
@@ -221,13 +225,13 @@ fn gateway(
 }
 
 /// A client, once the gateway has reached every region.
-async fn ready(url: &str, regions: &[(String, SocketAddr)]) -> Result<Client, Failure> {
+async fn ready(url: &str, regions: &[Named]) -> Result<Client, Failure> {
     let away = |error: client::Error| Failure::said(Exit::Unavailable, call_failed(url, &error));
     let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
     let client = Client::connect(url, settings).await.map_err(away)?;
     let all = async {
-        for (region, _) in regions {
-            let service = format!("region/{region}");
+        for one in regions {
+            let service = format!("region/{}", one.region);
             while !client.serving(&service).await.map_err(away)? {
                 sleep(LOOK_EVERY).await;
             }
@@ -240,13 +244,12 @@ async fn ready(url: &str, regions: &[(String, SocketAddr)]) -> Result<Client, Fa
 }
 
 /// What is said once everything runs.
-fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u128) -> String {
+fn welcome(options: &Options, url: &str, regions: &[Named], ms: u128) -> String {
     let mut table = terminal::table(&["region", "shard listens at"]);
-    for (region, address) in regions {
-        table.add_row([region.clone(), address.to_string()]);
+    for one in regions {
+        table.add_row([one.region.clone(), one.address.to_string()]);
     }
     let (program, data) = (program(), options.data.display());
-    let target = url.trim_start_matches("http://");
     format!(
         "{table}\n\
          gateway {url}\n\
@@ -260,8 +263,9 @@ fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u
          --body 'hello' --evidence residence=DE --create-subject\n  \
          {program} record get --gateway {url} --subject u-1 --domicile eu-fra \\\n    \
          --collection profiles --key main\n  \
-         grpcurl -plaintext -d '{{\"collection\":\"profiles\",\"evidence\":[{{\"kind\":\"RESIDENCE\",\
-         \"value\":\"RU\"}}]}}' \\\n    {target} bailiwick.v1.Subjects/ResolvePlacement\n  \
+         curl --header 'content-type: application/json' --data \
+         '{{\"collection\":\"profiles\",\"evidence\":[{{\"kind\":\"RESIDENCE\",\
+         \"value\":\"RU\"}}]}}' \\\n    {url}/bailiwick.v1.Subjects/ResolvePlacement\n  \
          {program} audit mirror --gateway {url} audits && {program} audit verify audits\n\
          \n\
          Ctrl-C drains and exits; the same command continues with the same data."

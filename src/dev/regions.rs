@@ -31,7 +31,19 @@ struct Region {
     listener: TcpListener,
     /// Where auditors come.
     auditors: TcpListener,
-    address: SocketAddr,
+    named: Named,
+}
+
+/// What callers are told of a region.
+#[derive(Clone)]
+pub(super) struct Named {
+    pub(super) region: String,
+    /// Where its shard listens.
+    pub(super) address: SocketAddr,
+    /// The public key of its log, with which receipts are verified. None: its file is missing.
+    pub(super) log_key: Option<String>,
+    /// The public key that signs its transit keys, for callers that seal bodies.
+    pub(super) transit_identity: String,
 }
 
 /// All of them.
@@ -66,9 +78,9 @@ impl Regions {
         Ok(Self(opened.into_iter().map(|(_, region)| region).collect()))
     }
 
-    /// Each region's name, and where its shard listens.
-    pub(super) fn names(&self) -> Vec<(String, SocketAddr)> {
-        self.0.iter().map(|r| (r.annex.region().to_string(), r.address)).collect()
+    /// What callers are told of each region.
+    pub(super) fn names(&self) -> Vec<Named> {
+        self.0.iter().map(|region| region.named.clone()).collect()
     }
 
     /// Each region's annex, with the port that its shard has.
@@ -164,8 +176,16 @@ async fn one(
             .map_err(serve::shard::error)?;
     }
     shard::confirm_clock(&settings, &*outside.clock).map_err(serve::shard::error)?;
+    let keys = settings.log_keys(map.deployment()).map_err(serve::shard::error)?;
+    let identity = settings.transit_identity(map.deployment()).map_err(serve::shard::error)?;
+    let named = Named {
+        region: name.to_string(),
+        address,
+        log_key: keys.into_iter().next_back().and_then(|key| key.vkey),
+        transit_identity: identity,
+    };
     let mut registry = Registry::new();
     let shard = Shard::open(settings, map, annex.clone(), outside, &mut registry, Health::new());
     let shard = shard.await.map_err(serve::shard::error)?;
-    Ok(Region { annex, shard, listener, auditors, address })
+    Ok(Region { annex, shard, listener, auditors, named })
 }

@@ -2,6 +2,7 @@
 //! a folder that another one has.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::process::{Finished, Server, run, wait_until};
@@ -63,6 +64,17 @@ fn try_shows_itself_again_and_again() {
         assert_eq!(stdout.contains("from an earlier run"), version == "2", "{stdout}");
         assert!(stdout.contains("ready in ") && stdout.contains("drained"), "{stdout}");
     }
+    let done = run(&["dev", "--try", "--json", "--data", data, "--listen", "127.0.0.1:0"]);
+    let first = done.stdout.lines().next().expect("a line");
+    let first: Value = serde_json::from_str(first).expect("JSON");
+    for one in first["regions"].as_array().expect("regions") {
+        let region = one["region"].as_str().expect("text");
+        let is = |key: &str, of: &str| {
+            let begins = format!("sample/{region}/{of}+");
+            one[key].as_str().is_some_and(|vkey| vkey.starts_with(&begins))
+        };
+        assert!(is("log_key", "s1/1") && is("transit_identity", "transit"), "{one}");
+    }
 }
 
 #[test]
@@ -106,6 +118,14 @@ fn a_record_is_put_read_and_deleted_by_hand() {
     assert!(put["receipt"]["origin"].as_str().is_some_and(|o| o.contains("/ru-msk/")), "{put}");
     let again = json(&record(&url, "put", &new));
     assert_eq!((&again["version"], &again["replayed"]), (&1.into(), &true.into()));
+    // As JSON too, for callers without gRPC.
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--header", "content-type: application/json", "--data"]);
+    curl.arg(r#"{"collection":"profiles","regions":["ru-msk"]}"#);
+    let counted = curl.arg(format!("{url}/bailiwick.v1.Records/Count")).output();
+    let counted = counted.expect("curl can be started").stdout;
+    let counted: Value = serde_json::from_slice(&counted).expect("JSON");
+    assert_eq!(counted["count"], "1", "{counted}");
     let error = |finished: Finished, code: i32| -> Value {
         assert_eq!((finished.code, &*finished.stdout), (code, ""), "{}", finished.stderr);
         let error: Value = serde_json::from_str(&finished.stderr).expect("JSON");

@@ -72,10 +72,8 @@ fn the_wheel_puts_gets_and_verifies() {
     let program = |arguments: &[&str]| {
         done(Command::new(&python).args(arguments).env("PYTHONPATH", &site).current_dir(file(".")))
     };
-    program(&["-m", "unittest", "sdk/python/tests/test_downloads.py"]);
-    program(&["-m", "unittest", "sdk/python/tests/test_receipts.py"]);
-    program(&["-m", "unittest", "sdk/python/tests/test_lanes.py"]);
-    program(&["-m", "unittest", "sdk/python/tests/test_sealed.py"]);
+    // Every file of them.
+    program(&["-m", "unittest", "discover", "sdk/python/tests"]);
 
     let options = options();
     let deployment = Deployment::start(&options);
@@ -109,6 +107,8 @@ fn the_wheel_puts_gets_and_verifies() {
     ] {
         assert!(said.contains(line), "{said}");
     }
+    let said = program(&["tests/interop/subjects.py", &deployment.gateway_url()]);
+    assert!(said.contains("subjects as documented"), "{said}");
     drop(deployment);
     let deployment = social::deployment();
     let said = program(&["sdk/python/examples/social.py", &deployment.gateway_url()]);

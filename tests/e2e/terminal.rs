@@ -212,7 +212,7 @@ fn a_hint_of_dev_works_as_it_stands() {
     wait_until("dev is ready", READY_MAX, || dev.stdout().contains("Ctrl-C drains"));
     let text = dev.stdout();
     let (_, hints) = text.split_once("In another terminal:\n").expect("hints");
-    let (hint, _) = hints.split_once("\n  grpcurl").expect("what needs no other program");
+    let (hint, _) = hints.split_once("\n  curl").expect("what needs no other program");
     let done = Command::new("bash").args(["-euc", hint]).current_dir(folder.path()).output();
     let done = done.expect("a shell can be started");
     assert!(done.status.success(), "{hint}: {done:?}");
