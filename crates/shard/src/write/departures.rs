@@ -188,7 +188,8 @@ impl Transaction<'_> {
                 "is named in records of other people here, which say where the person's own lie",
             );
             return Err(fault.cure(
-                "write those records without the person (`record list --participant` finds them)",
+                "delete those records (`record list --participant` finds them), and put again \
+                 without the person what is to stay",
             ));
         }
         if let Some(Looked { heads, .. }) = looked.filter(|looked| looked.look.holds()) {
@@ -230,7 +231,9 @@ impl Transaction<'_> {
                  names: {why}"
             );
             let fault = fault.field("subject.id").problem(problem);
-            fault.cure("delete the record, or write it without them, before the move")
+            fault.cure(
+                "delete the record before the move, and put it again without them if it is to stay",
+            )
         })
     }
 
