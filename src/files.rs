@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use link::host::file_watch::read_secret_text;
-use link::host::files::{SECRET, create, replace};
+use link::host::files::{NewFile, SECRET, replace};
 use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure};
@@ -51,13 +51,23 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Writes a new file that only its owner may read.
 pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
-    create(path, text.as_bytes(), SECRET).map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            exists(path)
-        } else {
-            unwritten(path, &error)
-        }
-    })
+    fill(prepare_secret(path)?, text)
+}
+
+/// Prepares a new file that only its owner may read, before what it is to hold is done: a place that
+/// cannot be written is refused while nothing has happened yet.
+pub(crate) fn prepare_secret(path: &Path) -> Result<NewFile, Failure> {
+    NewFile::prepare(path, SECRET).map_err(|error| not_made(path, &error))
+}
+
+/// Writes a file that was prepared.
+pub(crate) fn fill(file: NewFile, text: &str) -> Result<(), Failure> {
+    let path = file.path().to_owned();
+    file.fill(text.as_bytes()).map_err(|error| not_made(&path, &error))
+}
+
+fn not_made(path: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::AlreadyExists { exists(path) } else { unwritten(path, error) }
 }
 
 /// Makes a folder, unless it is there.

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use client::{Client, Error, Written, api, measure};
 use indicatif::ProgressBar;
+use link::host::files::SECRET;
 use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::AsyncWrite;
 
 use crate::commands::record::participant::About;
-use crate::commands::record::{Common, Expiry, Write, attribute, failure, show};
+use crate::commands::record::{Common, Expiry, Write, attribute, failure, failure_of, show};
 use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::{progress, say};
@@ -111,13 +112,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(client) => client,
             Err(error) => return Err(failure(common, &error)),
         };
+        // Of a write, the id under which it can be sent again.
+        let mut sent = None;
         let done = match &arguments.command {
-            Command::Put(options) => options.put(client).await?,
+            Command::Put(options) => options.put(client, &mut sent).await?,
             Command::Get(options) => options.get(&client).await?,
             Command::Stat(options) => options.stat(&client).await,
-            Command::Delete(options) => options.delete(client).await?,
+            Command::Delete(options) => options.delete(client, &mut sent).await?,
         };
-        done.unwrap_or_else(|error| Err(failure(common, &error)))
+        done.unwrap_or_else(|error| Err(failure_of(common, &error, sent.as_deref())))
     })
 }
 
@@ -135,7 +138,7 @@ fn show_progress(line: &ProgressBar, bytes: u64, of: u64) {
 }
 
 impl PutOptions {
-    async fn put(&self, client: Client) -> Result<Done, Failure> {
+    async fn put(&self, client: Client, sent: &mut Option<String>) -> Result<Done, Failure> {
         if self.write.validate_only {
             return Err(Failure::said(Exit::Failed, "an upload has no dry run".to_owned()));
         }
@@ -162,6 +165,8 @@ impl PutOptions {
             findings: Vec::new(),
             participants: self.about.participants(),
         };
+        let kept = self.write.prepare()?;
+        *sent = Some(spec.request_id.clone());
         let line = progress(LINE);
         let client = self.write.client(client);
         let told = line.clone();
@@ -169,7 +174,7 @@ impl PutOptions {
         let done = done.await;
         line.finish_and_clear();
         Ok(done.map(|answer| {
-            self.write.keep(answer.receipt.as_ref())?;
+            show::keep(kept, answer.receipt.as_ref())?;
             stored(self.common.json, &answer, &spec)
         }))
     }
@@ -223,8 +228,10 @@ impl GetOptions {
             let mut out = out.map_err(|error| unusable(&self.out, &error))?;
             return Ok(download(client, request, &mut out).await.map(|_| Ok(())));
         }
-        let file = File::create_new(&self.out).await.map_err(|error| unusable(&self.out, &error));
-        let mut file = file?;
+        // It holds what is about a person: only its owner may read it.
+        let mut made = File::options();
+        let made = made.write(true).create_new(true).mode(SECRET).open(&self.out).await;
+        let mut file = made.map_err(|error| unusable(&self.out, &error))?;
         let done = download(client, request, &mut file).await;
         if done.is_err() {
             // What is there is not what was asked for.
@@ -261,7 +268,7 @@ impl StatOptions {
 }
 
 impl DeleteOptions {
-    async fn delete(&self, client: Client) -> Result<Done, Failure> {
+    async fn delete(&self, client: Client, sent: &mut Option<String>) -> Result<Done, Failure> {
         let request = api::DeleteRecordRequest {
             subject: self.common.subject(),
             collection: self.common.collection.clone(),
@@ -272,10 +279,12 @@ impl DeleteOptions {
             validate_only: self.write.validate_only,
             receipt_view: self.write.receipt_view().into(),
         };
+        let kept = self.write.prepare()?;
+        *sent = Some(request.request_id.clone());
         let answer = self.write.client(client).delete(&request).await;
         let dry = self.write.validate_only;
         Ok(answer.map(|answer| {
-            self.write.keep(answer.receipt.as_ref())?;
+            show::keep(kept, answer.receipt.as_ref())?;
             show::delete(self.common.json, &answer, dry)
         }))
     }

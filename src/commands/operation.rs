@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use client::{Client, Error, api};
+use link::host::files::NewFile;
 use serde_json::{Value, json};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use tokio::time::sleep;
@@ -14,7 +15,7 @@ use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::REASON;
 use crate::commands::record::show as answers;
 use crate::error::{Exit, Failure};
-use crate::files::{make_folder, write_secret};
+use crate::files::{fill, make_folder, prepare_secret};
 use crate::serve;
 use crate::terminal::{progress, say, warn};
 
@@ -138,62 +139,74 @@ impl ListOptions {
         let request = api::ListOperationsRequest { domicile: domicile.clone() };
         let listed = common.client().await?.operations(&request).await;
         let listed = listed.map_err(|error| common.failed(&error))?;
+        let end = if listed.unreachable.is_empty() {
+            Ok(())
+        } else {
+            let away = listed.unreachable.join(", ");
+            let what = format!("out of reach, and their moves are not listed: {away}");
+            Err(Failure::said(Exit::Unavailable, what))
+        };
         if common.json {
             let operations = listed.operations.iter().map(as_json).collect::<Vec<_>>();
-            return say(json!({
+            say(json!({
                 "operations": operations,
                 "more": listed.more,
                 "unreachable": listed.unreachable,
-            }));
+            }))?;
+            return end;
         }
         for one in &listed.operations {
             let from = one.subject.as_ref().map_or("", |subject| subject.domicile.as_str());
             say(format!("{}\t{from}\t{}", id(one), text(one)))?;
         }
-        for region in &listed.unreachable {
-            warn(format!("{region} is out of reach: its moves are not listed"));
-        }
         if listed.more {
             warn("there are more");
         }
-        Ok(())
+        end
     }
 }
 
 impl ShowOptions {
     async fn run(&self) -> Result<(), Failure> {
         let Self { common, person, receipts, .. } = self;
+        let files = self.prepare()?;
         let client = common.client().await?;
         let prove = receipts.is_some();
         let request = api::GetOperationRequest { subject: person.subject(), prove };
         let found = client.operation(&request).await.map_err(|error| common.failed(&error))?;
         if !self.watch {
-            self.keep(&found)?;
+            keep(files, &found)?;
             return show(&found, common.json, false);
         }
         let last = watch(&client, &request, found).await;
         let last = last.map_err(|error| common.failed(&error))?;
-        self.keep(&last)?;
+        keep(files, &last)?;
         show(&last, common.json, false)?;
         ended(&last)
     }
 }
 
 impl ShowOptions {
-    /// Writes the receipts, which the client has checked, if that was asked for.
-    fn keep(&self, at: &api::Operation) -> Result<(), Failure> {
-        let Some(folder) = &self.receipts else { return Ok(()) };
-        let Some(receipt) = &at.receipt else {
-            warn("the move is not done: there are no receipts");
-            return Ok(());
-        };
+    /// The files of the receipts, if they were asked for: before anything is waited for.
+    fn prepare(&self) -> Result<Option<[NewFile; 2]>, Failure> {
+        let Some(folder) = &self.receipts else { return Ok(None) };
         make_folder(folder)?;
-        for (name, one) in [("move_out", &receipt.move_out), ("move_in", &receipt.move_in)] {
-            let text = format!("{:#}\n", answers::receipt(one.as_ref()));
-            write_secret(&folder.join(format!("{name}.json")), &text)?;
-        }
-        Ok(())
+        let file = |name: &str| prepare_secret(&folder.join(name));
+        Ok(Some([file("move_out.json")?, file("move_in.json")?]))
     }
+}
+
+/// Writes the receipts, which the client has checked, if that was asked for.
+fn keep(files: Option<[NewFile; 2]>, at: &api::Operation) -> Result<(), Failure> {
+    let Some([move_out, move_in]) = files else { return Ok(()) };
+    let Some(receipt) = &at.receipt else {
+        warn("the move is not done: there are no receipts");
+        return Ok(());
+    };
+    for (file, one) in [(move_out, &receipt.move_out), (move_in, &receipt.move_in)] {
+        fill(file, &format!("{:#}\n", answers::receipt(one.as_ref())))?;
+    }
+    Ok(())
 }
 
 impl CancelOptions {

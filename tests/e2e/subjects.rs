@@ -199,7 +199,7 @@ fn accesses(runtime: &Runtime, url: &str) {
 #[test]
 fn a_person_is_shown_exported_blocked_and_erased() {
     let options = Options { regions: vec!["eu-fra"], ..Options::default() };
-    let deployment = Deployment::start(&options);
+    let mut deployment = Deployment::start(&options);
     let runtime = Runtime::new().expect("a runtime");
     let url = deployment.gateway_url();
     store(&runtime, &url);
@@ -220,6 +220,7 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     let term = &json(&dry)["terms"][0];
     assert_eq!((&term["statute"], &term["ground"]), (&"eu-gdpr".into(), &"demand".into()));
     assert!(term["due_time"].is_string());
+    unkept(&deployment, &url);
     let done = subject(&url, "erase", "anna", &["--reason", "asked", "--receipt", text(&receipt)]);
     let done = json(&done);
     assert_eq!((&done["record_count"], &done["proof"]), (&32.into(), &"receipt".into()));
@@ -244,6 +245,47 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     let key = log.join("vkey");
     let checked = run(&["audit", "receipt", text(&receipt), "--key-file", text(&key)]);
     assert_eq!(checked.code, 0, "{checked:?}");
+
+    // A receipt is given once, and what is none is not written.
+    let id = ["--reason", "asked", "--request-id", "6ff7e2ea-1ec5-4c1c-9d2c-0d0a3c1f9a12"];
+    json(&subject(&url, "erase", "boris", &id));
+    let late = deployment.root().join("late.json");
+    let again = subject(&url, "erase", "boris", &[&id[..], &["--receipt", text(&late)]].concat());
+    assert!(again.code == 1 && again.stderr.contains("not given again"), "{again:?}");
+    assert!(!late.exists());
+
+    // What may be sent again is told with the request id that was drawn.
+    deployment.shard("eu-fra").kill();
+    deployment.wait_session("eu-fra", false);
+    let brief = ["--reason", "asked", "--deadline-ms", "500"];
+    let failed = subject(&url, "erase", "carl", &brief);
+    let told: Value = serde_json::from_str(failed.stderr.trim()).expect("JSON");
+    assert!(failed.code != 0 && told["error"]["request_id"].is_string(), "{failed:?}");
+}
+
+/// A receipt that cannot be kept is refused before anything is done: an erasure gives its receipt once.
+fn unkept(deployment: &Deployment, url: &str) {
+    let taken = deployment.root().join("taken.json");
+    fs::write(&taken, "someone's").expect("room");
+    let nowhere = deployment.root().join("no-folder/receipt.json");
+    for (place, code) in [(&taken, 1), (&nowhere, 69)] {
+        let kept = ["--receipt", text(place)];
+        let erase = subject(url, "erase", "anna", &[&["--reason", "asked"], &kept[..]].concat());
+        assert_eq!(erase.code, code, "{erase:?}");
+        let block = ["--until", "2099-01-01T00:00:00Z"];
+        let block = subject(url, "block", "anna", &[&block, &kept[..]].concat());
+        assert_eq!(block.code, code, "{block:?}");
+        let what = ["--subject", "anna", "--domicile", "eu-fra", "--collection", "profiles"];
+        let what = [&["record", "put", "--gateway", url], &what[..], &["--key", "new"]].concat();
+        let put = run(&[&what[..], &["--body", "hello"], &kept[..]].concat());
+        assert_eq!(put.code, code, "{put:?}");
+    }
+    let shown = json(&subject(url, "show", "anna", &[]));
+    assert_eq!(shown["state"], "live");
+    let records = shown["collections"].as_array().expect("a list").iter();
+    let records: u64 = records.filter_map(|of| of["record_count"].as_u64()).sum();
+    assert_eq!(records, 32, "{shown}");
+    assert_eq!(fs::read_to_string(&taken).expect("it is there"), "someone's");
 }
 
 #[test]

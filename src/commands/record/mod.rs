@@ -16,13 +16,14 @@ use clap::{Args, Subcommand};
 use client::{Access, Client, Error, Ingress, Written, api, new_request_id};
 use evidence::Evidence;
 use link::host::clock::SystemEntropy;
+use link::host::files::NewFile;
 use prost_types::Timestamp;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
 use crate::arguments::{GATEWAY, access, connect, sealing, to_api};
 use crate::error::{Exit, Failure};
-use crate::files::write_secret;
+use crate::files::prepare_secret;
 use crate::serve;
 
 #[derive(Debug, Args)]
@@ -226,6 +227,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Scan(options) => return serve::block_on(options.run()),
         Command::Watch(options) => return serve::block_on(options.run()),
     };
+    // Of a write, the id under which it can be sent again.
+    let mut sent = None;
     serve::block_on(async {
         let done = match &arguments.command {
             Command::List(_) | Command::Count(_) | Command::Scan(_) | Command::Watch(_) => {
@@ -233,9 +236,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             Command::Put(options) => {
                 let request = options.request(common.json)?;
+                let file = options.write.prepare()?;
+                sent = Some(request.request_id.clone());
                 let answer = options.put(&request).await?;
                 answer.map(|answer| {
-                    options.write.keep(answer.receipt.as_ref())?;
+                    show::keep(file, answer.receipt.as_ref())?;
                     show::put(common.json, &answer, options)
                 })
             }
@@ -249,31 +254,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Touch(options) => match common.client(Vec::new()).await? {
                 Ok(client) => {
                     let client = options.write.client(client);
-                    let answer = client.touch(&options.request()?).await;
+                    let file = options.write.prepare()?;
+                    let request = options.request()?;
+                    sent = Some(request.request_id.clone());
+                    let answer = client.touch(&request).await;
                     let dry = options.write.validate_only;
                     answer.map(|answer| {
-                        options.write.keep(answer.receipt.as_ref())?;
+                        show::keep(file, answer.receipt.as_ref())?;
                         show::touch(common.json, &answer, dry)
                     })
                 }
                 Err(error) => Err(error),
             },
-            Command::Patch(options) => options.run().await?,
+            Command::Patch(options) => options.run(&mut sent).await?,
             Command::Delete(options) => match common.client(Vec::new()).await? {
                 Ok(client) => {
                     let client = options.write.client(client);
-                    let answer = client.delete(&options.request()?).await;
+                    let file = options.write.prepare()?;
+                    let request = options.request()?;
+                    sent = Some(request.request_id.clone());
+                    let answer = client.delete(&request).await;
                     let dry = options.write.validate_only;
                     answer.map(|answer| {
-                        options.write.keep(answer.receipt.as_ref())?;
+                        show::keep(file, answer.receipt.as_ref())?;
                         show::delete(common.json, &answer, dry)
                     })
                 }
                 Err(error) => Err(error),
             },
         };
-        done.unwrap_or_else(|error| Err(failure(common, &error)))
+        done.unwrap_or_else(|error| Err(failure_of(common, &error, sent.as_deref())))
     })
+}
+
+/// What a failed call says on standard error, with the request id of a write.
+pub(super) fn failure_of(common: &Common, error: &Error, sent: Option<&str>) -> Failure {
+    let Some(id) = sent else { return failure(common, error) };
+    let said = show::write_error(common.json, &common.gateway, error, id);
+    Failure::said(Exit::from(error), said)
 }
 
 /// What a failed call says on standard error.
@@ -342,10 +360,9 @@ impl Write {
         if self.request_id.is_some() { client } else { client.first_time() }
     }
 
-    /// Writes the receipt, if that was asked for.
-    pub(super) fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
-        let Some(path) = &self.receipt else { return Ok(()) };
-        write_secret(path, &format!("{:#}\n", show::receipt(receipt)))
+    /// The file for the receipt, if that was asked for: before anything is sent.
+    pub(super) fn prepare(&self) -> Result<Option<NewFile>, Failure> {
+        self.receipt.as_deref().map(prepare_secret).transpose()
     }
 
     pub(super) fn receipt_view(&self) -> api::ReceiptView {

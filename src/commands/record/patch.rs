@@ -43,15 +43,20 @@ impl std::fmt::Debug for NewBody {
 
 impl PatchOptions {
     /// Patches, and prints the answer.
-    pub(super) async fn run(&self) -> Result<Result<Result<(), Failure>, Error>, Failure> {
+    pub(super) async fn run(
+        &self,
+        sent: &mut Option<String>,
+    ) -> Result<Result<Result<(), Failure>, Error>, Failure> {
         let request = self.request()?;
         let client = match self.common.client(Vec::new()).await? {
             Ok(client) => self.write.client(client),
             Err(error) => return Ok(Err(error)),
         };
+        let file = self.write.prepare()?;
+        *sent = Some(request.request_id.clone());
         let answer = client.patch(&request).await;
         Ok(answer.map(|answer| {
-            self.write.keep(answer.receipt.as_ref())?;
+            show::keep(file, answer.receipt.as_ref())?;
             show::patch(self.common.json, &answer, self.write.validate_only)
         }))
     }

@@ -3,11 +3,13 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use client::{Error, Proof, Refused, Written, api};
+use link::host::files::NewFile;
 use serde_json::{Map, Value, json};
 use terms::Rejection;
 
 use crate::commands::record::{PutOptions, attribute, participant};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
+use crate::files::fill;
 use crate::terminal::answers::{call_failed, refusal_text, why};
 use crate::terminal::{say, table};
 
@@ -197,16 +199,50 @@ pub(in crate::commands) fn delete(
 
 /// What a failed call says.
 pub(in crate::commands) fn error(json: bool, gateway: &str, error: &Error) -> String {
-    let Some(refused) = error.refused() else {
-        let said = call_failed(gateway, error);
-        return if json { json!({"error": {"message": said}}).to_string() } else { said };
-    };
-    let mut refused = refused.clone();
+    if json { as_object(gateway, error).to_string() } else { as_text(gateway, error) }
+}
+
+/// The same of a write. If it may be sent again, with its request id: one that was drawn here is told
+/// nowhere else.
+pub(in crate::commands) fn write_error(
+    json: bool,
+    gateway: &str,
+    error: &Error,
+    request_id: &str,
+) -> String {
+    if error.refused().is_some_and(|refused| !refused.retryable) {
+        return self::error(json, gateway, error);
+    }
+    if !json {
+        let text = as_text(gateway, error);
+        return format!(
+            "{text}\n  request_id: {request_id} (to send the same again: --request-id)"
+        );
+    }
+    let mut object = as_object(gateway, error);
+    if let Some(error) = object.get_mut("error").and_then(Value::as_object_mut) {
+        error.insert("request_id".to_owned(), request_id.into());
+    }
+    object.to_string()
+}
+
+/// What was refused, or why nothing was answered.
+fn as_text(gateway: &str, error: &Error) -> String {
+    refused(error).map_or_else(|| call_failed(gateway, error), |refused| refusal_text(&refused))
+}
+
+fn as_object(gateway: &str, error: &Error) -> Value {
+    let other = || json!({"error": {"message": call_failed(gateway, error)}});
+    refused(error).map_or_else(other, |refused| refusal(&refused))
+}
+
+fn refused(error: &Error) -> Option<Refused> {
+    let mut refused = error.refused()?.clone();
     if matches!(error, Error::NotFollowed { .. }) {
         // What the gateway said, and why the body did not go where it belongs.
         refused.message = format!("{}; {error}", refused.message);
     }
-    if json { refusal(&refused).to_string() } else { refusal_text(&refused) }
+    Some(refused)
 }
 
 /// The same for what was not even sent.
@@ -272,6 +308,27 @@ pub(in crate::commands) fn receipt(receipt: Option<&api::Receipt>) -> Value {
     })
 }
 
+/// Writes a receipt into the file that was prepared before the call. What was done cannot be done again,
+/// so a receipt that cannot be written is printed.
+pub(in crate::commands) fn keep(
+    file: Option<NewFile>,
+    kept: Option<&api::Receipt>,
+) -> Result<(), Failure> {
+    let (Some(file), Some(given)) = (file, kept) else { return Ok(()) };
+    if given.opening.is_empty() {
+        // What opens the entry is kept nowhere.
+        let path = file.path().display();
+        let what = "what was asked for was done before, and its receipt is not given again";
+        return Err(Failure::said(Exit::Failed, format!("{what}: {path} was not written")));
+    }
+    let text = format!("{:#}", receipt(kept));
+    fill(file, &format!("{text}\n")).or_else(|failure| {
+        say(&text)?;
+        let what = "what was asked for is done, and its receipt is on standard output";
+        Err(Failure::said(failure.exit, format!("{failure}; {what}")))
+    })
+}
+
 /// The word for what shows that a write was done; none where nothing was written.
 pub(in crate::commands) const fn proof(proof: &Proof) -> Option<&'static str> {
     match proof {
@@ -286,7 +343,7 @@ pub(in crate::commands) fn proven(receipt: Option<&api::Receipt>, proof: &Proof)
     let of = receipt.map_or_else(String::new, |r| format!("{} entry {}", r.origin, r.index));
     match proof {
         Proof::Receipt(_) => format!("{of}, checked against the request"),
-        Proof::Unproven => format!("{of}; superseded since, by the gateway's word only"),
+        Proof::Unproven => format!("{of}; not given again: by the gateway's word only"),
         Proof::DryRun => "none: nothing was stored".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! `bailiwick relocate list`: who of a region belongs in another one, by the map in force there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::commands::REASON;
 use crate::commands::record::show;
 use crate::commands::relocate::plan::Line;
 use crate::error::{Exit, Failure};
-use crate::files::write_secret;
+use crate::files::{fill, prepare_secret};
 use crate::terminal::{progress, say, warn};
 
 #[derive(Debug, Args)]
@@ -54,12 +54,13 @@ enum Belongs {
     /// Some of them in the other region.
     InPart,
     Elsewhere,
-    /// All of them in the other region, and the move is refused for another reason.
-    Refused,
+    /// The move is refused, for that reason.
+    Refused(Reason),
 }
 
 impl List {
     pub(super) async fn run(&self) -> Result<(), Failure> {
+        let file = prepare_secret(&self.out)?;
         let deadline = Duration::from_millis(DEADLINE_MS_DEFAULT);
         let settings = Settings { deadline, ..Settings::DEFAULT };
         let client = Client::connect_with(&self.gateway, settings, self.access.read().await?).await;
@@ -67,7 +68,8 @@ impl List {
         let persons = self.persons(&client).await?;
         let bar = progress("{wide_bar} {pos} of {len} persons, {eta}");
         bar.set_length(u64::try_from(persons.len()).unwrap_or(u64::MAX));
-        let (mut text, mut listed, mut refused, mut divided) = (String::new(), 0_u64, 0_u64, 0_u64);
+        let (mut text, mut listed, mut divided) = (String::new(), 0_u64, 0_u64);
+        let mut refusals = BTreeMap::<&str, u64>::new();
         for id in &persons {
             bar.inc(1);
             match self.belongs_there(&client, id).await? {
@@ -85,13 +87,18 @@ impl List {
                 }
                 Belongs::Elsewhere => {}
                 Belongs::InPart => divided += 1,
-                Belongs::Refused => refused += 1,
+                Belongs::Refused(reason) => *refusals.entry(reason.as_str()).or_default() += 1,
             }
         }
         bar.finish_and_clear();
-        write_secret(&self.out, &text)?;
+        fill(file, &text)?;
+        let refused: u64 = refusals.values().sum();
         if refused > 0 {
-            warn(format!("{refused} persons may not move just now, and are not in the list"));
+            let of = refusals.iter().map(|(reason, count)| format!("{reason}: {count}"));
+            let of = of.collect::<Vec<_>>().join(", ");
+            warn(format!(
+                "{refused} persons may not move just now, and are not in the list ({of})"
+            ));
         }
         if divided > 0 {
             warn(format!(
@@ -104,7 +111,8 @@ impl List {
         let looked_at = persons.len();
         if self.json {
             return say(serde_json::json!({
-                "looked_at": looked_at, "listed": listed, "refused": refused, "divided": divided,
+                "looked_at": looked_at, "listed": listed, "refused": refused,
+                "refusals": refusals, "divided": divided,
             }));
         }
         say(format!("{listed} of {looked_at} persons belong in {}", self.to))
@@ -158,8 +166,12 @@ impl List {
                     Ok(Belongs::Elsewhere)
                 }
                 // One that is just moving, or rotated, loses nothing of the list.
-                Some(Reason::SubjectMoving | Reason::ShardBusy) => Ok(Belongs::Refused),
-                Some(reason) if reason.retry() == terms::Retry::No => Ok(Belongs::Refused),
+                Some(reason @ (Reason::SubjectMoving | Reason::ShardBusy)) => {
+                    Ok(Belongs::Refused(reason))
+                }
+                Some(reason) if reason.retry() == terms::Retry::No && !is_of_each(reason) => {
+                    Ok(Belongs::Refused(reason))
+                }
                 _ => Err(self.failed(&error)),
             },
         }
@@ -182,7 +194,9 @@ impl List {
             }
             Ok(_) => Ok(Belongs::Elsewhere),
             Err(error) => match error.refused().and_then(|refused| refused.known()) {
-                Some(Reason::SubjectMoving | Reason::ShardBusy) => Ok(Belongs::Refused),
+                Some(reason @ (Reason::SubjectMoving | Reason::ShardBusy)) => {
+                    Ok(Belongs::Refused(reason))
+                }
                 // It has gone since, or may not be asked about: it does not belong there as a whole.
                 Some(reason) if reason.retry() == terms::Retry::No => Ok(Belongs::Elsewhere),
                 _ => Err(self.failed(&error)),
@@ -193,4 +207,9 @@ impl List {
     fn failed(&self, error: &Error) -> Failure {
         Failure::said(Exit::from(error), show::error(self.json, &self.gateway, error))
     }
+}
+
+/// Whether a refusal is of what was asked, and so would be of each person.
+fn is_of_each(reason: Reason) -> bool {
+    matches!(reason, Reason::DomicileUnknown | Reason::NotPermitted | Reason::FieldInvalid)
 }

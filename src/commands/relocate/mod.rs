@@ -210,12 +210,16 @@ impl Mover {
             findings: Vec::new(),
             validate_only: false,
         };
-        let mut at = match self.client.relocate_subject(&request).await {
-            Ok(at) => at,
-            Err(error) => return refused(row, error),
-        };
+        let ordered = self.client.relocate_subject(&request).await;
         let request = api::GetOperationRequest { subject, prove: self.prove };
         let look = api::GetOperationRequest { prove: false, ..request.clone() };
+        let mut at = match ordered {
+            Ok(at) => at,
+            Err(error) => match self.ordered_before(&row, &look, error).await {
+                Ok(at) => at,
+                Err(error) => return refused(row, error),
+            },
+        };
         while goes_on(&at) {
             sleep(LOOK_EVERY).await;
             match self.client.operation(&look).await {
@@ -235,6 +239,23 @@ impl Mover {
         let end = if done { End::Moved } else { End::GivenUp(at.refusal.clone()) };
         let records = u64::try_from(at.record_count).unwrap_or(0);
         Ok(Ended { row, end, records, receipt: at.receipt })
+    }
+}
+
+impl Mover {
+    /// The move that an earlier run has ordered under the same id, with another reason or evidence.
+    async fn ordered_before(
+        &self,
+        row: &Row,
+        look: &api::GetOperationRequest,
+        error: Error,
+    ) -> Result<api::Operation, Error> {
+        let reason = error.refused().and_then(|refused| refused.known());
+        if reason != Some(Reason::RequestIdReused) {
+            return Err(error);
+        }
+        let at = self.client.operation(look).await?;
+        if at.region == row.to { Ok(at) } else { Err(error) }
     }
 }
 

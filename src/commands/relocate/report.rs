@@ -166,7 +166,7 @@ impl Report {
         for known in self.known.values() {
             let (end, reason) = &known.last;
             let name = match (end.as_str(), reason.as_str()) {
-                ("", _) => "not tried".to_owned(),
+                ("", _) => "no end yet".to_owned(),
                 (end, "") => end.replace('_', " "),
                 (end, reason) => format!("{} ({reason})", end.replace('_', " ")),
             };

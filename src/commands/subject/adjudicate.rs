@@ -6,7 +6,7 @@ use client::{Written, api};
 use serde_json::json;
 use terms::RequestId;
 
-use crate::commands::record::show::{proof, proven, receipt, show};
+use crate::commands::record::show::{keep, proof, proven, receipt, show};
 use crate::commands::subject::{Change, Common, Why, request_id};
 use crate::error::Failure;
 use crate::terminal::say;
@@ -43,14 +43,15 @@ impl AdjudicateOptions {
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
+        let file = change.prepare()?;
         let client = common.client().await?;
         let answer = if self.confirm {
             client.confirm_adjudication(&request).await
         } else {
             client.adjudicate_subject(&request).await
         };
-        let answer = answer.map_err(|error| common.failed(&error))?;
-        change.keep(answer.receipt.as_ref())?;
+        let answer = answer.map_err(|error| common.failed_write(&error, &request.request_id))?;
+        keep(file, answer.receipt.as_ref())?;
         self.show(&answer)
     }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use client::{Client, Error, ExportPart, api, new_request_id};
 use link::host::clock::SystemEntropy;
+use link::host::files::NewFile;
 use prost_types::Timestamp;
 use terms::RequestId;
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
@@ -24,7 +25,7 @@ use crate::commands::record::show as answers;
 use crate::commands::record::time;
 use crate::commands::subject::folder::Folder;
 use crate::error::{Exit, Failure};
-use crate::files::write_secret;
+use crate::files::prepare_secret;
 use crate::serve;
 
 #[derive(Debug, Args)]
@@ -221,19 +222,22 @@ impl Common {
     }
 }
 
+impl Common {
+    /// The same of a write that has a request id.
+    fn failed_write(&self, error: &Error, request_id: &str) -> Failure {
+        let said = answers::write_error(self.json, &self.gateway, error, request_id);
+        Failure::said(Exit::from(error), said)
+    }
+}
+
 impl Change {
     fn receipt_view(&self) -> api::ReceiptView {
         if self.receipt.is_some() { api::ReceiptView::Full } else { api::ReceiptView::Basic }
     }
 
-    /// Writes the receipt, if that was asked for and there is one.
-    fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
-        match (&self.receipt, receipt) {
-            (Some(path), Some(_)) => {
-                write_secret(path, &format!("{:#}\n", answers::receipt(receipt)))
-            }
-            (Some(_), None) | (None, _) => Ok(()),
-        }
+    /// The file for the receipt, if that was asked for: before anything is sent.
+    fn prepare(&self) -> Result<Option<NewFile>, Failure> {
+        self.receipt.as_deref().map(prepare_secret).transpose()
     }
 }
 
@@ -315,9 +319,10 @@ impl EraseOptions {
             ground: self.ground.unwrap_or_default(),
             ground_time: self.ground_time,
         };
+        let file = change.prepare()?;
         let answer = common.client().await?.erase_subject(&request).await;
-        let answer = answer.map_err(|error| common.failed(&error))?;
-        change.keep(answer.receipt.as_ref())?;
+        let answer = answer.map_err(|error| common.failed_write(&error, &request.request_id))?;
+        answers::keep(file, answer.receipt.as_ref())?;
         show::erased(common.json, &answer, change.validate_only)
     }
 }
@@ -347,9 +352,10 @@ impl RotateKeyOptions {
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
+        let file = change.prepare()?;
         let answer = common.client().await?.rotate_subject_key(&request).await;
-        let answer = answer.map_err(|error| common.failed(&error))?;
-        change.keep(answer.receipt.as_ref())?;
+        let answer = answer.map_err(|error| common.failed_write(&error, &request.request_id))?;
+        answers::keep(file, answer.receipt.as_ref())?;
         show::key_rotated(common.json, &answer, change.validate_only)
     }
 }
@@ -365,9 +371,10 @@ impl BlockOptions {
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
+        let file = change.prepare()?;
         let answer = common.client().await?.block_subject(&request).await;
         let answer = answer.map_err(|error| common.failed(&error))?;
-        change.keep(answer.receipt.as_ref())?;
+        answers::keep(file, answer.receipt.as_ref())?;
         let change = show::Changed {
             word: "blocked",
             unchanged: "it was blocked so already",
@@ -389,9 +396,10 @@ impl UnblockOptions {
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
+        let file = change.prepare()?;
         let answer = common.client().await?.unblock_subject(&request).await;
         let answer = answer.map_err(|error| common.failed(&error))?;
-        change.keep(answer.receipt.as_ref())?;
+        answers::keep(file, answer.receipt.as_ref())?;
         let change = show::Changed {
             word: "unblocked",
             unchanged: "it was not blocked",

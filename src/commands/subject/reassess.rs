@@ -4,7 +4,7 @@ use clap::Args;
 use client::{Written, api};
 use serde_json::{Value, json};
 
-use crate::commands::record::show::{proof, proven, receipt, ruling, show};
+use crate::commands::record::show::{keep, proof, proven, receipt, ruling, show};
 use crate::commands::record::{Given, evidence};
 use crate::commands::subject::{Change, Common, Why};
 use crate::error::{Exit, Failure};
@@ -37,9 +37,10 @@ impl ReassessOptions {
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
+        let file = change.prepare()?;
         let answer = common.client().await?.reassess_subject(&request).await;
         let answer = answer.map_err(|error| common.failed(&error))?;
-        change.keep(answer.receipt.as_ref())?;
+        keep(file, answer.receipt.as_ref())?;
         self.show(&answer)
     }
 

@@ -51,7 +51,7 @@ impl RelocateOptions {
         };
         let client = common.client().await?;
         let ordered = client.relocate_subject(&request).await;
-        let mut at = ordered.map_err(|error| common.failed(&error))?;
+        let mut at = ordered.map_err(|error| common.failed_write(&error, &request.request_id))?;
         if self.watch {
             let request =
                 api::GetOperationRequest { subject: common.subject(), ..Default::default() };
