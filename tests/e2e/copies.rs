@@ -98,7 +98,8 @@ fn a_copy_is_at_home_as_the_law_wants_it_and_goes_with_the_clause() {
     assert_eq!(done.code, 0, "{done:?}");
     let shown: Value = serde_json::from_str(&done.stdout).expect("JSON");
     assert_eq!(shown.pointer("/copy/region"), Some(&"kz-ala".into()));
-    assert_ne!(read("eu-fra").code, 0);
+    let none = read("eu-fra");
+    assert!(none.code == 1 && none.stderr.contains("has no copies"), "{none:?}");
 
     // The mirror is down: the home goes on, and the mirror catches up.
     deployment.shard("kz-ala").kill();
@@ -109,6 +110,9 @@ fn a_copy_is_at_home_as_the_law_wants_it_and_goes_with_the_clause() {
         }
     });
     wait_until("copies are due", WITHIN, || gauge(&mut deployment, "due") >= Some(39));
+    // The home says which region it is.
+    let said = "\"why\":\"kz-ala/s1: ";
+    wait_until("the log names it", WITHIN, || deployment.shard("ru-msk").stderr().contains(said));
     deployment.restart("kz-ala");
     for n in 1..40 {
         wait_copy(&runtime, &client, &format!("k-{n}"), true);

@@ -89,8 +89,8 @@ pub(crate) static SHARD: Table = Table {
         optional(
             "peer_annexes",
             Form::Filled(&PATH),
-            "none: no subject moves to another region",
-            "The annexes of other regions, or folders of them, for moves of subjects (`Subjects.Relocate`). They are read again when they change.",
+            "none: no subject moves to another region, and no copies are made there",
+            "The annexes of other regions, or folders of them, for moves of subjects (`Subjects.Relocate`) and for copies that a law wants there. They are read again when they change.",
         ),
         optional(
             "tls",

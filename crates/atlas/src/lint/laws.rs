@@ -73,16 +73,17 @@ impl Check<'_> {
         }
     }
 
-    /// A law in force that asks for what this program does not do yet.
+    /// A law in force that asks for copies, of which this program makes some.
     fn copies(&self, n: usize, statute: &Statute) {
         if statute.constraints().contains(&Constraint::Mirror) {
             let (id, territory) = (statute.id(), statute.jurisdiction());
             let problem = format!(
-                "`{id}` asks for a copy in {territory}, and copies are not made yet: a record whose \
-                 first copy lies elsewhere has none there"
+                "`{id}` asks for a copy in {territory}, and no copy is made of an attachment: one whose \
+                 record lies elsewhere has none there"
             );
-            let help = "make the copies yourself, or name a home that puts these people there";
-            self.note(&self.places.statutes, n, "COPIES_NOT_MADE", problem, help);
+            let help =
+                "store as records what the law covers, or name a home that puts these people there";
+            self.note(&self.places.statutes, n, "ATTACHMENTS_NOT_COPIED", problem, help);
         }
     }
 

@@ -219,9 +219,11 @@ fn who_answers_for_a_pack_silences_its_doubts_from_that_day_on() {
 fn a_law_that_asks_for_a_copy_is_not_taken_without_a_word() {
     let law = "[[statutes]]\nid = \"kz-94v\"\ndigest = \"sha256:…\"\n";
     let (found, sound) = checked(law, "2026-11-25");
-    let copies = found.iter().filter(|found| found.contains("COPIES_NOT_MADE"));
+    let copies = found.iter().filter(|found| found.contains("ATTACHMENTS_NOT_COPIED"));
     assert!(sound && copies.count() == 1, "{found:?}");
-    assert!(!checked(law, "2015-12-01").0.iter().any(|found| found.contains("COPIES_NOT_MADE")));
+    assert!(
+        !checked(law, "2015-12-01").0.iter().any(|found| found.contains("ATTACHMENTS_NOT_COPIED"))
+    );
 }
 
 #[test]

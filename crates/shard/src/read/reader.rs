@@ -25,6 +25,10 @@ use crate::store::types::{EntryAt, EpochNumber};
 use crate::write::command::{Action, Op, Read, ReadAbout, ReadOf};
 use crate::write::committer::Queue;
 
+/// What to do where a region has no copy that may be read. A record is not created there by its copy.
+const NO_COPY: &str = "this region has no copies of the subject's records in the collection: read the \
+                       record at its domicile, or name a mirror of its ruling";
+
 /// What reads need beside the node.
 #[derive(Clone)]
 pub(crate) struct Reader {
@@ -103,7 +107,11 @@ impl Reader {
         }
         let mut apart = Vec::new();
         for get in copies {
-            let opened = self.open_copy(&get, judged);
+            let opened = self.open_copy(&get, judged).map_err(|fault| {
+                // Whatever the cause is: the answer is the same.
+                let unknown = fault.reason == Reason::SubjectUnknown;
+                if unknown { fault.cure(NO_COPY) } else { fault }
+            });
             apart.extend(self.answer(get, judged, opened));
         }
         for (get, subject, record) in ready {

@@ -371,13 +371,17 @@ impl Driver {
         if open.get(&to).is_none_or(|session| !session.is_open()) {
             open.remove(&to);
             if unreached.contains(&to) {
-                return Err(Halt::Later("the other region was not reached just now".to_owned()));
+                return Err(later(&to, "it was not reached just now"));
             }
             match PeerSession::open(&self.node, self.tls.as_ref(), &to).await {
                 Ok(opened) => return Ok(open.entry(to).or_insert(opened)),
                 Err(end) => {
+                    let halt = match Halt::from(end) {
+                        Halt::Later(why) => later(&to, &why),
+                        other @ (Halt::GoesOn | Halt::Refused(_) | Halt::Failed(_)) => other,
+                    };
                     unreached.insert(to);
-                    return Err(end.into());
+                    return Err(halt);
                 }
             }
         }
@@ -404,6 +408,12 @@ impl Driver {
         };
         Ok(session.call(&self.node, &owner.tenant, arrival).await?)
     }
+}
+
+/// What goes on later, by the shard for which it waits: the log has the lines of all regions.
+fn later(to: &PeerShard, why: &str) -> Halt {
+    let PeerShard { region, shard, .. } = to;
+    Halt::Later(format!("{region}/{shard}: {why}"))
 }
 
 /// Whether a subject that was given away then is to be served before another one is copied.
