@@ -24,7 +24,7 @@ const CALL_MAX: Duration = Duration::from_secs(10);
 const ATTEMPTS_MAX: u32 = 3;
 /// How far two clocks may be apart: placements under a dated clause are refused beyond.
 const SKEW_S_MAX: u64 = 5;
-/// The person that is invented for the test, and the record's key.
+/// The persons that are invented for the test, one for each region, begin so; and the record's key.
 const SUBJECT: &str = "bailiwick-doctor";
 const KEY: &str = "bailiwick-doctor";
 
@@ -113,14 +113,26 @@ fn shards(status: &api::RegionMapStatus) -> Vec<Line> {
 /// Slots whose calls the gateway refuses although it has a session with each shard of the region.
 fn unserved(status: &api::RegionMapStatus) -> Vec<Line> {
     let whole = |region: &str| status.shards.iter().all(|s| s.region != region || s.reachable);
-    let of = |unserved: &api::UnservedSlots| {
+    let mut lines = Vec::new();
+    for unserved in &status.unserved {
+        let api::UnservedSlots { region, missing, contested } = unserved;
+        let of = |missing: &[api::SlotRange], contested: &[api::SlotRange], cure: &str| {
+            let (missing, contested) = (missing.to_vec(), contested.to_vec());
+            let one = api::UnservedSlots { region: region.clone(), missing, contested };
+            let cure = format!("{cure}; see \"Several shards\" in docs/operations.md");
+            slots::said(&one).into_iter().map(move |what| Line::bad("slots", what, &cure))
+        };
         // Of a shard that is missing, its own line says so.
-        let missing = if whole(&unserved.region) { unserved.missing.clone() } else { Vec::new() };
-        slots::said(&api::UnservedSlots { missing, ..unserved.clone() })
-    };
-    let cure =
-        "stop the shard that should not own them; see \"Several shards\" in docs/operations.md";
-    status.unserved.iter().flat_map(of).map(|what| Line::bad("slots", what, cure)).collect()
+        if whole(region) {
+            lines.extend(of(
+                missing,
+                &[],
+                "look at the gateway's /readyz, and at `slots` on that of each shard",
+            ));
+        }
+        lines.extend(of(&[], contested, "stop the shard that should not own them"));
+    }
+    lines
 }
 
 impl Deployment {
@@ -259,7 +271,8 @@ impl Deployment {
         const CHECK: &str = "round trip";
         let cure = "see the shard's log, and docs/operations.md";
         let body = random()?.into_bytes();
-        let mut request = put(SUBJECT, collection, country, &body)?;
+        // One for each region: an id may be one that no two of them may hold.
+        let mut request = put(&format!("{SUBJECT}-{region}"), collection, country, &body)?;
         request.receipt_view = api::ReceiptView::Full.into();
         let answer = match self.client.first_time().put(&request).await {
             Ok(answer) => answer,

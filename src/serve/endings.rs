@@ -22,12 +22,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const NAMED_MAX: usize = 10;
 /// The name under which operators find them on the page of health.
 const FACT: &str = "ends_soon";
+/// What holds readiness back once a certificate that others must see has ended.
+const LACKING: &str = "a certificate that has not ended";
 
 /// What ends, as it is now.
 pub(super) struct Sources {
     pub(super) map: Box<dyn Fn() -> Arc<RegionMap> + Send>,
     pub(super) tls: Box<dyn Fn() -> Vec<Ending> + Send>,
 }
+
+/// What was logged, by what ends and whether it has ended, and when it was logged last.
+type Told = HashMap<(String, bool), UnixMillis>;
 
 struct Gauges {
     map: Gauge,
@@ -89,7 +94,8 @@ fn moment(day: atlas::Date) -> UnixMillis {
 /// All endings of a map, with those of its process.
 pub(crate) fn of_map(map: &RegionMap) -> Vec<Ending> {
     let all = map.endings().into_iter();
-    all.map(|ending| Ending { what: ending.what, at: moment(ending.over) }).collect()
+    let needed = false;
+    all.map(|ending| Ending { what: ending.what, at: moment(ending.over), needed }).collect()
 }
 
 /// What is said of an ending, if it is soon or past.
@@ -105,7 +111,7 @@ pub(crate) fn said(ending: &Ending, now: UnixMillis) -> Option<String> {
 pub(super) fn watch(sources: Sources, registry: &mut Registry, health: &Health) {
     let gauges = Gauges::new(registry);
     let health = health.clone();
-    let mut told = HashMap::new();
+    let mut told = Told::new();
     look(&sources, &gauges, &health, &mut told);
     tokio::spawn(async move {
         loop {
@@ -115,12 +121,7 @@ pub(super) fn watch(sources: Sources, registry: &mut Registry, health: &Health) 
     });
 }
 
-fn look(
-    sources: &Sources,
-    gauges: &Gauges,
-    health: &Health,
-    told: &mut HashMap<String, UnixMillis>,
-) {
+fn look(sources: &Sources, gauges: &Gauges, health: &Health, told: &mut Told) {
     let (now, map) = (SystemClock.now(), (sources.map)());
     gauges.set(&map, now);
     health.set_fact("map", format!("{} {}", map.name(), map.epoch().number));
@@ -138,14 +139,25 @@ fn look(
     }
     let fact = if named.is_empty() { "nothing in 30 days".to_owned() } else { named.join("; ") };
     health.set_fact(FACT, fact);
-    told.retain(|what, _| soon.iter().any(|(ending, _)| ending.what == *what));
+    health.hold(LACKING, all.iter().any(|ending| is_missed(ending, now)));
+    told.retain(|(what, _), _| soon.iter().any(|(ending, _)| ending.what == *what));
     for (ending, problem) in soon {
-        let last = told.get(&ending.what);
+        let key = (ending.what.clone(), ending.at <= now);
+        let last = told.get(&key);
         if last.is_none_or(|last| now.0.saturating_sub(last.0) >= DAY_MS) {
-            tracing::warn!(problem, "renew it before then");
-            told.insert(ending.what.clone(), now);
+            if is_missed(ending, now) {
+                tracing::error!(problem, "nothing is served until it is renewed");
+            } else {
+                tracing::warn!(problem, "renew it");
+            }
+            told.insert(key, now);
         }
     }
+}
+
+/// Whether it has ended, and nothing is served without it.
+fn is_missed(ending: &Ending, now: UnixMillis) -> bool {
+    ending.needed && ending.at <= now
 }
 
 #[cfg(test)]
@@ -154,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_ends_is_said_thirty_days_ahead() {
-        let ending = |at| Ending { what: "it".to_owned(), at: UnixMillis(at) };
+        let ending = |at| Ending { what: "it".to_owned(), at: UnixMillis(at), needed: true };
         let now = UnixMillis(100 * DAY_MS);
         for (at, expected) in [
             (131 * DAY_MS, None),
@@ -165,6 +177,10 @@ mod tests {
             (0, Some("it has ended")),
         ] {
             assert_eq!(said(&ending(at), now).as_deref(), expected, "{at}");
+            // What is only trusted, or a map, keeps nothing else from being served.
+            let own = ending(at);
+            assert_eq!(is_missed(&own, now), expected == Some("it has ended"), "{at}");
+            assert!(!is_missed(&Ending { needed: false, ..own }, now), "{at}");
         }
     }
 }

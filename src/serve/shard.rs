@@ -11,7 +11,7 @@ use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
-use link::tls::Expected;
+use link::tls::{Ending, Expected};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -122,7 +122,9 @@ fn watch_endings(
         map: Box::new(move || Arc::clone(&held.borrow())),
         tls: Box::new(move || {
             let own = own.iter().flat_map(link::tls::Tls::endings);
-            own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
+            // Without auditors it serves all the same.
+            let shown = shown.iter().flat_map(link::tls::CallerTls::endings);
+            own.chain(shown.map(|ending| Ending { needed: false, ..ending })).collect()
         }),
     };
     endings::watch(ending, registry, health);
@@ -300,6 +302,8 @@ pub(crate) fn error(error: shard::Error) -> Failure {
             Exit::Again
         }
         shard::Error::Bug => Exit::Bug,
+        // The shard runs, and says no.
+        shard::Error::KeysRefused(_) => Exit::Failed,
         shard::Error::NotNamed { .. }
         | shard::Error::AnnexUnsigned
         | shard::Error::Folders { .. }

@@ -39,7 +39,10 @@ pub(crate) fn why(ruling: &api::Ruling) -> Vec<String> {
         attachments.map(|a| format!("{} attaches: {}", a.statute, a.why)).collect();
     if let Some(api::ruling::Outcome::Placement(placement)) = &ruling.outcome {
         if all.is_empty() {
-            all.push(format!("no law fixes the region; the map's home is {}", placement.region));
+            all.push(format!(
+                "no law fixes the region; a home of the map, or a choice, is {}",
+                placement.region
+            ));
         }
         if !placement.mirrors.is_empty() {
             all.push(format!("copies in {}", placement.mirrors.join(", ")));

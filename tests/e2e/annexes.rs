@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::load::{ONCE, evidence, put};
 use crate::support::maps::{People, apply, next, text};
-use crate::support::process::{Finished, free_port, pause, run, wait_until};
+use crate::support::process::{Finished, free_port, get as page, pause, run, wait_until};
 use crate::support::secure::replace;
 use crate::support::{Deployment, Options};
 use client::Client;
@@ -160,6 +160,17 @@ fn a_running_gateway_follows_the_regions_operators_and_nobody_else() {
     let path = rig.apply(&two, "three.toml", &["oscar"], &[]);
     assert_eq!(apply(&url, &path, 2).code, 0);
     rig.wait(false);
+    // Who asks for the state of the deployment is told of the region, which has no session any more.
+    let admin = rig.deployment.gateway().admin();
+    wait_until("the page says it", WITHIN, || {
+        let (_, ready) = page(admin, "/readyz").expect("a page");
+        ready.contains("region/eu-fra: out of reach; it has no annex")
+    });
+    let status = run(&["map", "status", "--gateway", &url]);
+    assert!(
+        status.stdout.contains("eu-fra: no shard within reach serves slots 0-1023"),
+        "{status:?}"
+    );
     assert_eq!(rig.sign(&path, "oscar").code, 0);
     rig.wait(true);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::disk::SmallDisk;
 use crate::support::load::{Acked, ONCE, PATIENT, Writers, evidence, get, put};
-use crate::support::process::{pause, wait_until};
+use crate::support::process::{get as page, pause, wait_until};
 use crate::support::{Deployment, Options, stored};
 use client::{Client, Settings, api};
 use rustix::process::Signal;
@@ -279,12 +279,15 @@ fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
         client.delete(&delete).await.expect("a deletion");
         assert!(get(&client, &last.subject, "eu-fra", &last.key).await.is_err());
     });
+    let mut ready = || page(deployment.shard("eu-fra").admin(), "/readyz").expect("a page").1;
+    assert!(ready().contains("disk: ") && ready().contains("writes are refused"));
     fs::remove_file(&ballast).expect("the ballast is there");
     runtime.block_on(async {
         let client = Client::connect(&url, PATIENT).await.expect("a gateway");
         let done = client.put(&put("anna", "after", &body, &evidence("DE"))).await;
         acked.push(Acked::of("anna", "after", &body, &done.expect("space has returned")));
     });
+    assert!(!ready().contains("disk: "));
     check(&mut deployment, "eu-fra", engine::Kind::Sled, &acked);
 }
 

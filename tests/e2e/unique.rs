@@ -10,6 +10,7 @@ use terms::Reason;
 use tokio::runtime::Runtime;
 
 use crate::support::load::{ONCE, PATIENT, evidence, put, request_id};
+use crate::support::process::run;
 use crate::support::{Deployment, Options};
 
 /// Ids that are created in two regions at once.
@@ -55,6 +56,10 @@ fn an_id_that_another_region_holds_is_not_created_again() {
     // For a few seconds, the claim of the region that has created an id stands in the way of others: a
     // patient caller learns of the region that holds it afterwards.
     let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+    // The persons of the check are not the same in two regions either.
+    let of = ["doctor", "--live", "--gateway", &url, "--test-collection", "profiles"];
+    let checked = run(&of);
+    assert_eq!(checked.code, 0, "{checked:?}");
     runtime.block_on(async {
         let made = client.create_subject(&create("anna", "DE")).await.expect("it is created");
         assert!(made.unreachable.is_empty(), "{:?}", names(&made.unreachable));

@@ -47,7 +47,7 @@ pub enum Error {
     #[error("no TLS with the gateway: {0}")]
     Handshake(String),
     /// Nothing answers at the address.
-    #[error("nothing answers at the gateway's address: is it running?")]
+    #[error("nothing answers at the address: is a server running there?")]
     Unreachable(#[source] tonic::transport::Error),
     /// The request has more than [`REQUEST_BYTES_MAX`] bytes: no gateway reads it.
     #[error("the request has more than {REQUEST_BYTES_MAX} bytes, and was not sent")]

@@ -247,7 +247,8 @@ pub enum Error {
     /// The region map does not list the server to which backups should go. Nothing was sent.
     #[error(
         "{endpoint} is not among the `backup_endpoints` of region {region} in version {version} of the \
-         region map: no backup is sent there, and none is read. Let a map list it, which two signers sign"
+         region map: no backup is sent there, and none is read. Let a map list it, which two signers sign: the one in \
+         force, and the one that the configuration names as `map`"
     )]
     EndpointNotListed {
         /// The server.

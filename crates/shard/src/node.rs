@@ -31,6 +31,9 @@ use crate::store::upload_check::UploadChecks;
 use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 
+/// The fact of a disk that is down to its reserve.
+const DISK: &str = "disk";
+
 /// Subjects kept open in memory, with their keys.
 pub(crate) const SUBJECTS_CACHED_MAX: usize = 65_536;
 
@@ -100,6 +103,21 @@ impl Node {
         let slots = self.slots.borrow();
         self.health.set_fact("slots", slots.shown());
         self.metrics.slots.set(slots.served.len(), slots.unconfirmed.len());
+    }
+
+    /// Shows operators the space of the disk, and gives whether it is below what is kept.
+    pub(crate) fn disk_is_low(&self, free: u64, needed: u64) -> bool {
+        let number = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.metrics.disk_free_bytes.set(number(free));
+        self.metrics.disk_reserve_bytes.set(number(needed));
+        if free >= needed {
+            self.health.unset_fact(DISK);
+            return false;
+        }
+        let (free, needed) = (free >> 20, needed >> 20);
+        let fact = format!("{free} MB are free and {needed} MB are kept: writes are refused");
+        self.health.set_fact(DISK, fact);
+        true
     }
 
     /// The map in force.

@@ -7,7 +7,7 @@ use link::host::clock::SystemClock;
 use terms::Clock as _;
 
 use crate::arguments::Packs;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::files::text;
 
 /// The file of a map's signatures: the one given, or the one beside the map.
@@ -22,7 +22,16 @@ pub(super) fn signed(
     note: Option<&PathBuf>,
 ) -> Result<SignedMap, Failure> {
     let read = packs.map(map)?;
-    Ok(SignedMap::of(&read, text(&note_of(map, note))?))
+    let note = note_of(map, note);
+    if !note.exists() {
+        let what = format!(
+            "{}: there is no such file with the map's signatures: have the map signed (`bailiwick map \
+             sign`), or name the file with --note",
+            note.display()
+        );
+        return Err(Failure::said(Exit::Config, what));
+    }
+    Ok(SignedMap::of(&read, text(&note)?))
 }
 
 /// The day on which the rules are judged by default.

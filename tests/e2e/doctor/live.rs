@@ -40,7 +40,7 @@ fn a_deployment_is_walked_through_and_nothing_is_stored_unless_told() {
     }
     assert!(of(&finished, "round trip", "ok").is_empty());
     let stored = |url: &str| {
-        let same = ["--subject", "bailiwick-doctor", "--collection", "profiles"];
+        let same = ["--subject", "bailiwick-doctor-eu-fra", "--collection", "profiles"];
         let more = ["--key", "bailiwick-doctor", "--domicile", "eu-fra", "--json"];
         run(&[&["record", "get", "--gateway", url], &same[..], &more[..]].concat())
     };

@@ -3,6 +3,7 @@
 //! What is not granted is denied, and permission is checked before existence: a collection or region
 //! that the caller may not use is refused with the same text whether it exists or not.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,49 +94,7 @@ impl Caller {
     /// The role in which it calls that method, if it has one. The first that fits, so that the
     /// placement log always names the same.
     fn role_for(&self, method: Method) -> Option<Role> {
-        let fitting: &[Role] = match method {
-            Method::Put
-            | Method::Delete
-            | Method::Touch
-            | Method::Patch
-            | Method::StreamPut
-            | Method::StreamPutItem
-            | Method::BatchPut
-            | Method::BatchDelete
-            | Method::Upload
-            | Method::SubjectReassess
-            | Method::SubjectRelocate
-            | Method::OperationGet
-            | Method::OperationList
-            | Method::OperationCancel
-            | Method::Create => &[Role::Writer],
-            Method::Get
-            | Method::BatchGet
-            | Method::List
-            | Method::Count
-            | Method::Watch
-            | Method::Scan
-            | Method::SubjectGet
-            | Method::SubjectLocate
-            | Method::SubjectExport
-            | Method::Download
-            | Method::Stat => &[Role::Reader],
-            Method::SubjectErase
-            | Method::SubjectRotateKey
-            | Method::SubjectBlock
-            | Method::SubjectUnblock => &[Role::Eraser],
-            Method::SubjectAdjudicate => &[Role::Adjudicator],
-            Method::SubjectConfirmAdjudication => &[Role::Approver],
-            Method::TransitGetKey => &[Role::Writer, Role::Reader],
-            Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
-            Method::MapGet | Method::MapStatus | Method::MapHistory => {
-                &[Role::Operator, Role::Auditor]
-            }
-            Method::MapCheck | Method::MapPlan | Method::MapApply => &[Role::Operator],
-            // An item is worked on in the role of its batch.
-            Method::BatchItem | Method::Other => &[],
-        };
-        fitting.iter().copied().find(|role| self.roles.contains(role))
+        roles_of(method).iter().copied().find(|role| self.roles.contains(role))
     }
 
     /// Whether it may use that collection, whether it exists or not.
@@ -172,7 +131,51 @@ impl Caller {
     }
 }
 
-fn denied(problem: &'static str) -> Rejection {
+/// The roles in which a method may be called.
+const fn roles_of(method: Method) -> &'static [Role] {
+    match method {
+        Method::Put
+        | Method::Delete
+        | Method::Touch
+        | Method::Patch
+        | Method::StreamPut
+        | Method::StreamPutItem
+        | Method::BatchPut
+        | Method::BatchDelete
+        | Method::Upload
+        | Method::SubjectReassess
+        | Method::SubjectRelocate
+        | Method::OperationGet
+        | Method::OperationList
+        | Method::OperationCancel
+        | Method::Create => &[Role::Writer],
+        Method::Get
+        | Method::BatchGet
+        | Method::List
+        | Method::Count
+        | Method::Watch
+        | Method::Scan
+        | Method::SubjectGet
+        | Method::SubjectLocate
+        | Method::SubjectExport
+        | Method::Download
+        | Method::Stat => &[Role::Reader],
+        Method::SubjectErase
+        | Method::SubjectRotateKey
+        | Method::SubjectBlock
+        | Method::SubjectUnblock => &[Role::Eraser],
+        Method::SubjectAdjudicate => &[Role::Adjudicator],
+        Method::SubjectConfirmAdjudication => &[Role::Approver],
+        Method::TransitGetKey => &[Role::Writer, Role::Reader],
+        Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
+        Method::MapGet | Method::MapStatus | Method::MapHistory => &[Role::Operator, Role::Auditor],
+        Method::MapCheck | Method::MapPlan | Method::MapApply => &[Role::Operator],
+        // An item is worked on in the role of its batch.
+        Method::BatchItem | Method::Other => &[],
+    }
+}
+
+fn denied(problem: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(Reason::NotPermitted).problem(problem)
 }
 
@@ -216,7 +219,16 @@ pub(crate) fn permit(
     }
     match caller.role_for(method) {
         Some(role) => Ok(Acting { caller: Arc::clone(caller), role }),
-        None => Err(denied("no role of the caller allows this method")),
+        None => {
+            let roles: Vec<_> = roles_of(method).iter().map(|role| role.as_str()).collect();
+            let needed = match roles.join(" or ") {
+                needed if needed.is_empty() => "no role allows this method".to_owned(),
+                needed => {
+                    format!("the caller does not have the role that the method needs: {needed}")
+                }
+            };
+            Err(denied(needed))
+        }
     }
 }
 
@@ -297,6 +309,9 @@ mod tests {
         let acting = |method| permit(&both, method, &map).unwrap().role;
         assert_eq!(acting(Method::ResolvePlacement), Role::Writer);
         assert_eq!(acting(Method::Get), Role::Reader);
+        // Who is refused is told what to ask for.
+        let refused = permit(&both, Method::MapStatus, &map).unwrap_err();
+        assert!(refused.message().contains("operator or auditor"), "{}", refused.message());
     }
 
     const ROLES: [Role; 8] = [

@@ -172,7 +172,14 @@ impl Routing {
     /// Of each region, by name, the slots whose calls are refused now.
     pub(crate) fn unserved(&self) -> BTreeMap<&RegionId, Unserved> {
         let all = self.regions.iter().map(|(region, shards)| (region, self.unserved_of(shards)));
-        all.filter(|(_, unserved)| !unserved.is_none()).collect()
+        let none = self.without_annex().map(|region| (region, Unserved::of([].iter())));
+        all.chain(none).filter(|(_, unserved)| !unserved.is_none()).collect()
+    }
+
+    /// Regions of the map of which no annex counts: they are out of reach, and have no sessions.
+    pub(crate) fn without_annex(&self) -> impl Iterator<Item = &RegionId> {
+        let all = self.map.regions().iter().map(Region::name);
+        all.filter(move |region| !self.regions.contains_key(*region))
     }
 
     /// Whether several shards of the region own the same slots. Which of them has a person of these is not

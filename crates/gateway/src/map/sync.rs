@@ -107,6 +107,7 @@ impl Sessions {
                 task.abort();
             });
         }
+        env.regions.lack_annexes(routing.without_annex().cloned().collect()).await;
         while self.tasks.try_join_next().is_some() {}
     }
 }

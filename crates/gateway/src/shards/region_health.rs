@@ -6,7 +6,7 @@
 //! several shards serves as far as its slots do: it is reported as serving if each slot has one shard
 //! within reach that owns it, and else which slots have none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use link::ops::health::Health;
@@ -22,6 +22,9 @@ use crate::shards::region_slots::{ShardSlots, Unserved};
 /// What holds readiness back while no shard is within reach.
 const NO_SHARD: &str = "no shard is within reach";
 
+/// What is said of a region of the map without an annex that counts.
+const NO_ANNEX: &str = "out of reach; it has no annex that counts: the log says why";
+
 /// The regions, and which of their shards are within reach.
 pub(crate) struct RegionHealth {
     reporter: HealthReporter,
@@ -36,6 +39,8 @@ struct State {
     /// Whether calls are taken.
     open: bool,
     regions: BTreeMap<RegionId, Shards>,
+    /// Regions of the map of which no annex counts: nothing is known of their shards.
+    without_annex: BTreeSet<RegionId>,
 }
 
 /// The shards of one region.
@@ -104,22 +109,41 @@ impl RegionHealth {
     /// `change` says whether it has changed anything.
     async fn change(&self, region: &RegionId, change: impl FnOnce(&mut Shards) -> bool) {
         let mut state = self.state.lock().await;
-        let shards = state.regions.entry(region.clone()).or_default();
-        if !change(shards) {
-            return;
+        if change(state.regions.entry(region.clone()).or_default()) {
+            self.show(&state, region).await;
+            self.report(&state).await;
         }
+    }
+
+    /// Sets of which regions of the map no annex counts.
+    pub(crate) async fn lack_annexes(&self, regions: BTreeSet<RegionId>) {
+        let mut state = self.state.lock().await;
+        let before = std::mem::replace(&mut state.without_annex, regions);
+        let changed: Vec<_> = before.symmetric_difference(&state.without_annex).cloned().collect();
+        for region in changed {
+            self.show(&state, &region).await;
+        }
+    }
+
+    /// Shows what is known of a region.
+    async fn show(&self, state: &State, region: &RegionId) {
+        let none = Shards::default();
+        let shards = state.regions.get(region).unwrap_or(&none);
         let name = format!("region/{region}");
         let unserved = Unserved::of(shards.0.values());
         self.reporter.set_service_status(&name, status(unserved.is_none())).await;
-        // Of a region without an annex there is nothing to say.
         let refused = unserved.missing.len() + unserved.contested.len();
-        self.metrics.set_unserved(region, if shards.0.is_empty() { 0 } else { refused });
-        if shards.0.is_empty() {
-            self.health.unset_fact(&name);
-        } else {
-            self.health.set_fact(name, shards.shown(&unserved));
+        let (shown, refused) = match (shards.0.is_empty(), state.without_annex.contains(region)) {
+            (false, _) => (Some(shards.shown(&unserved)), refused),
+            (true, true) => (Some(NO_ANNEX.to_owned()), refused),
+            // The map does not have it any more.
+            (true, false) => (None, 0),
+        };
+        self.metrics.set_unserved(region, refused);
+        match shown {
+            Some(shown) => self.health.set_fact(name, shown),
+            None => self.health.unset_fact(&name),
         }
-        self.report(&state).await;
     }
 
     /// Reports the state of the gateway and of all of its services.

@@ -19,6 +19,8 @@ pub struct Ending {
     pub what: String,
     /// When it ends.
     pub at: UnixMillis,
+    /// Whether the process can serve nothing more once it has ended: what it shows to others.
+    pub needed: bool,
 }
 
 impl Tls {
@@ -38,11 +40,12 @@ impl CallerTls {
 }
 
 fn all(own: &str, certificate: &Own, trust: &Trust) -> Vec<Ending> {
-    let mut all = vec![Ending { what: own.to_owned(), at: certificate.not_after }];
+    let mut all = vec![Ending { what: own.to_owned(), at: certificate.not_after, needed: true }];
     let mut add = |who: &str, authorities: &[Authority]| {
         let named = |authority: &Authority| Ending {
             what: format!("the authority of {who}, {}", authority.shown()),
             at: authority.not_after,
+            needed: false,
         };
         all.extend(authorities.iter().map(named));
         all.extend(lists(trust, authorities));
@@ -56,8 +59,8 @@ fn all(own: &str, certificate: &Own, trust: &Trust) -> Vec<Ending> {
 
 fn lists(trust: &Trust, authorities: &[Authority]) -> Vec<Ending> {
     let ends = trust.revoked.ends(authorities).into_iter();
-    ends.map(|(issuer, at)| Ending { what: format!("the revocation list of {issuer}"), at })
-        .collect()
+    let named = |issuer| format!("the revocation list of {issuer}");
+    ends.map(|(issuer, at)| Ending { what: named(issuer), at, needed: false }).collect()
 }
 
 /// The revocation lists of a file that are of these authorities, as a server takes them: for

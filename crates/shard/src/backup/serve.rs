@@ -88,6 +88,8 @@ async fn give(node: &Arc<Node>, queue: &Queue, mut pipe: pipe::Sender) {
             tracing::info!(backup = %id, "a backup was given");
             return;
         }
+        // The command says itself that there is none.
+        Ok(Err(Error::NotBackedUp(why))) => why,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the shard has failed while it read its store".to_owned(),
     };

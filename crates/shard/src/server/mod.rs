@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use link::net::coalesce::Coalesced;
 use link::net::listener::Entrance;
+use link::ops::health::Health;
 use link::spiffe_id::PeerKind;
 use link::tls::Tls;
 use tokio::net::TcpListener;
@@ -117,20 +118,9 @@ impl Shard {
         beside.spawn(driver.confirm_slots(self.others));
         driver.tend_copies(&mut beside);
         beside.spawn(driver.run());
-        let mut watched = life.subscribe();
-        let drain = async {
-            tokio::select! {
-                () = shutdown => advance(&life, Life::Draining),
-                _poisoned = watched.wait_for(|life| *life == Life::Poisoned) => {}
-            }
-            health.set_ready(false);
-            if *life.borrow() != Life::Poisoned {
-                tokio::time::sleep(DRAIN_MAX).await;
-            }
-        };
         let served = tokio::select! {
             served = served => served,
-            () = drain => Ok(()),
+            () = drain(shutdown, &life, &health) => Ok(()),
         };
         health.set_ready(false);
         // Sessions that are still there are left. Everything queued is committed and answered.
@@ -148,6 +138,26 @@ impl Shard {
         beside.shutdown().await;
         served.map_err(Error::Server)
     }
+}
+
+/// Waits for the end of the shard, and then as long as sessions may take to end.
+async fn drain(
+    shutdown: impl Future<Output = ()> + Send,
+    life: &watch::Sender<Life>,
+    health: &Health,
+) {
+    let mut watched = life.subscribe();
+    tokio::select! {
+        () = shutdown => advance(life, Life::Draining),
+        _poisoned = watched.wait_for(|life| *life == Life::Poisoned) => {}
+    }
+    health.set_ready(false);
+    if *life.borrow() == Life::Poisoned {
+        return;
+    }
+    health.set_fact("shutdown", "what is in flight is answered, then the process ends");
+    tokio::time::sleep(DRAIN_MAX).await;
+    tracing::warn!("sessions have not ended in time: they are left");
 }
 
 /// Waits for the threads: the committer first, so that the beat signs what it has done last.

@@ -13,7 +13,7 @@ use link::tls::Tls;
 use terms::{Reason, Rejection, limits};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use wire::session as proto;
@@ -207,6 +207,9 @@ struct News {
     slots: watch::Receiver<OwnSlots>,
 }
 
+/// Time between two looks at whether all is answered, of a session with a shard that goes down.
+const IDLE_LOOK: Duration = Duration::from_millis(50);
+
 /// One open session.
 struct Served {
     prepare: Prepare,
@@ -317,6 +320,12 @@ impl Served {
                     draining = true;
                     let goodbye = Rejection::new(Reason::ShuttingDown);
                     self.notices.push_back(FromShard::Goodbye(goodbye));
+                }
+                // Another shard hears it when it asks next, and may not ask for long.
+                () = sleep(IDLE_LOOK), if draining && gateway.shard.is_some() => {
+                    if self.notices.is_empty() && self.sender.capacity() == self.sender.max_capacity() {
+                        return Ends;
+                    }
                 }
             }
         }

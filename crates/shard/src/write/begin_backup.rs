@@ -21,7 +21,7 @@ impl Committer {
         id: BackupId,
     ) -> Result<Result<BegunBackup, Error>, Error> {
         if self.disk_is_low() {
-            let why = "the store's disk is down to its reserve";
+            let why = "the store's disk is down to its reserve: free or add space first";
             return Ok(Err(Error::NotBackedUp(why.to_owned())));
         }
         let entry = Entry::backup(Minute::of(self.now()).0, &id.to_string());

@@ -467,12 +467,7 @@ impl Committer {
     /// be measured counts as low.
     pub(crate) fn disk_is_low(&self) -> bool {
         match self.disk.free_and_needed(&*self.node.engine) {
-            Ok((free, needed)) => {
-                let metrics = &self.node.metrics;
-                metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
-                metrics.disk_reserve_bytes.set(i64::try_from(needed).unwrap_or(i64::MAX));
-                free < needed
-            }
+            Ok((free, needed)) => self.node.disk_is_low(free, needed),
             Err(error) => {
                 if let Some(unsaid) = self.node.troubles.allow(self.node.clock.now()) {
                     tracing::error!(%error, unsaid, "the disk is not measured: it counts as low");
