@@ -296,7 +296,7 @@ impl Answers {
         answer: api::DeleteRecordResponse,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
         let proof = check_delete(asked, &answer, self.known())?;
-        let api::DeleteRecordResponse { version, replayed, receipt } = answer;
+        let api::DeleteRecordResponse { version, replayed, receipt, .. } = answer;
         let subject = asked.subject.clone();
         let answer =
             api::PutRecordResponse { subject, version, replayed, receipt, ..Default::default() };

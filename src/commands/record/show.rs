@@ -188,13 +188,18 @@ pub(in crate::commands) fn delete(
             "validated_only": dry,
             "proof": proof(&answer.proof),
             "receipt": receipt(answer.receipt.as_ref()),
+            "copied_in": answer.copied_in,
         }));
     }
-    show(&[
+    let mut lines = vec![
         ("done", done(dry, answer.replayed, "deleted").to_owned()),
         ("version", answer.version.to_string()),
         ("receipt", proven(answer.receipt.as_ref(), &answer.proof)),
-    ])
+    ];
+    if !answer.copied_in.is_empty() {
+        lines.push(("copies", format!("may still be in {}", answer.copied_in.join(", "))));
+    }
+    show(&lines)
 }
 
 /// What a failed call says.

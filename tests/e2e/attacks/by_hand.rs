@@ -152,6 +152,7 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             proto::reply::Outcome::Located(_)
             | proto::reply::Outcome::Arrived(_)
             | proto::reply::Outcome::Copied(_)
+            | proto::reply::Outcome::CopiesHeld(_)
             | proto::reply::Outcome::Moves(_)
             | proto::reply::Outcome::Claimed(_)
             | proto::reply::Outcome::AskFirst(_)

@@ -35,5 +35,6 @@ pub(crate) async fn delete(
     let effect = Effect::of_write(validate_only);
     let sent = admitted.shard_call(route.region(), deadline, effect, 0, op)?;
     let (written, receipt) = response::written(route.send(sent).await?, validate_only)?;
-    Ok(v1::DeleteRecordResponse { version: written.version, replayed: written.replayed, receipt })
+    let proto::Written { version, replayed, copied: copied_in, .. } = written;
+    Ok(v1::DeleteRecordResponse { version, replayed, receipt, copied_in })
 }

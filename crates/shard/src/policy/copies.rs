@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use atlas::{Findings, Moment, Region, RegionMap};
+use atlas::{Constraint, Findings, HomeFor, Moment, Region, RegionMap, Statute};
 use ledger::entry::Copied;
 use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId};
 
@@ -56,6 +56,30 @@ pub(crate) fn copy_ruling(
     }
     let together = rules.together(of.tenant, &own, of.participants, territory)?;
     Ok(together.unwrap_or(own))
+}
+
+/// Refuses an attachment of which a law wants a copy: none would be made.
+///
+/// # Errors
+/// `NOT_BUILT`, with the region.
+pub(crate) fn admit_attachment(ruled: &Ruled) -> Result<(), Rejection> {
+    let Some(mirror) = ruled.mirrors.first() else { return Ok(()) };
+    let fault = Rejection::new(Reason::NotBuilt).field("collection").with(Detail::Region, mirror);
+    let problem =
+        "a law wants a copy of the record in another region, and none is made of an attachment";
+    Err(fault.problem(problem).cure("store it as the bodies of records, of which copies are made"))
+}
+
+/// The regions in which some law of the map, whatever the day, may want copies of records in another one.
+pub(crate) fn mirrors_by(map: &RegionMap, home: &RegionId) -> Vec<RegionId> {
+    let wants = |law: &&Statute| law.demands().any(|(_, of)| of == Constraint::Mirror);
+    let laws = map.statutes().iter().filter(wants);
+    let homes = laws.filter_map(|law| map.home(HomeFor::Territory(law.jurisdiction())));
+    let mut mirrors: Vec<RegionId> = homes.map(|home| home.region().clone()).collect();
+    mirrors.retain(|region| region != home);
+    mirrors.sort_unstable();
+    mirrors.dedup();
+    mirrors
 }
 
 /// What the map states as reference of each clause of a ruling, in their order.

@@ -3,7 +3,8 @@
 
 use atlas::Moment;
 use bytes::Bytes;
-use terms::{Detail, Reason, Rejection};
+use engine::{Order, ScanLimit};
+use terms::{Detail, Reason, RegionId, Rejection, ShardId};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -12,18 +13,64 @@ use crate::policy::copies::{CopyQuestion, copy_ruling};
 use crate::policy::egress::unknown;
 use crate::policy::second_check::Here;
 use crate::read::reader::{Get, Opened, Reader, found_of};
-use crate::reply::{Found, FoundCopy};
+use crate::reply::{CopiesHeld, Found, FoundCopy};
 use crate::store::copied_record;
 use crate::store::copied_set::{CopiedSet, SetRow};
 use crate::store::copy_keys;
 use crate::store::damage::read_rows;
+use crate::store::participants::Participant;
 use crate::store::record::Body;
 use crate::store::types::EpochNumber;
+
+/// Sets of copies that are looked at together.
+const SETS_AT_ONCE: usize = 256;
 
 /// Whether the store was restored, and the copies in it are still to go: none is read, and none is taken.
 pub(crate) fn is_restored(node: &Node) -> Result<bool, Rejection> {
     let row = node.engine.get_many(&[copy_keys::RESTORED]).map_err(Error::from)?;
     Ok(row.into_iter().flatten().next().is_some())
+}
+
+/// The copies here of records of one shard of a region, after a row. Blocks its thread.
+pub(crate) fn held_of(
+    node: &Node,
+    home: &RegionId,
+    shard: &ShardId,
+    after: Option<&[u8]>,
+) -> Result<CopiesHeld, Rejection> {
+    let limit = ScanLimit { rows: SETS_AT_ONCE, bytes: 1 << 20 };
+    let page = node.engine.scan(&copy_keys::sets(after), Order::Ascending, limit);
+    let (mut all, page) = (Vec::new(), page.map_err(Error::from)?);
+    let after = page.rows.last().filter(|_| page.more).map(|(key, _)| key.clone());
+    for (key, row) in page.rows {
+        match CopiedSet::open(&key, &row, node.subject_keys()) {
+            Ok(SetRow::Kept(set)) if set.home == *home && set.floor.shard == *shard => {
+                all.push((set.owner, set.collection));
+            }
+            Ok(SetRow::Kept(_) | SetRow::Dropped(_)) => {}
+            // None of its copies can be read.
+            Err(error) => node.report(&error.into()),
+        }
+    }
+    Ok(CopiesHeld { all, after })
+}
+
+/// Whether this shard's own map lets a copy lie here that names these people.
+fn may_lie_here(
+    node: &Node,
+    set: &CopiedSet,
+    participants: &[Participant],
+) -> Result<(), Rejection> {
+    let question = CopyQuestion {
+        home: &set.home,
+        there: Here { region: &node.region, territory: node.territory },
+        tenant: &set.owner.tenant,
+        collection: &set.collection,
+        findings: &set.findings,
+        participants,
+        chosen: None,
+    };
+    copy_ruling(&node.map(), Moment::of(node.now()), &question).map(drop)
 }
 
 impl Reader {
@@ -55,17 +102,8 @@ impl Reader {
         let policy = self.egress(lookup, judged);
         policy.admit_copy(set.as_ref().map(|set| &set.findings))?;
         let set = set.ok_or_else(unknown)?;
-        let question = CopyQuestion {
-            home,
-            there: Here { region: &node.region, territory: node.territory },
-            tenant: &owner.tenant,
-            collection,
-            findings: &set.findings,
-            participants: &[],
-            chosen: None,
-        };
         // What looks for such copies has not come to it yet.
-        copy_ruling(&map, Moment::of(node.now()), &question).map_err(|_| unknown())?;
+        may_lie_here(node, &set, &[]).map_err(|_| unknown())?;
         if set.blocked {
             return Err(Rejection::new(Reason::SubjectBlocked).field("subject.id"));
         }
@@ -89,9 +127,14 @@ impl Reader {
         let row = next()?.ok_or_else(not_found)?;
         let copy = copied_record::open(set, &address, &row, &node.region)?;
         let head = &copy.head;
-        let gives = self.egress(lookup, judged).gives(&head.indexed.participants);
+        let named = &head.indexed.participants;
+        let gives = self.egress(lookup, judged).gives(named);
         if !gives || head.has_expired(node.now()) {
             return Err(not_found());
+        }
+        if !named.is_empty() {
+            // What binds these people may have changed since it came.
+            may_lie_here(node, set, named).map_err(|_| not_found())?;
         }
         let part = lookup.part.as_ref();
         if part.is_some_and(|part| !part.etag.is_empty() && part.etag != head.etag()) {

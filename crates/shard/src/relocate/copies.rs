@@ -281,7 +281,7 @@ impl Driver {
                 (Ok(State::Done | State::None), _) => after.push(one.done(region, one.left())),
                 // Its entry stands before something that the other region knows: it gets another in the end.
                 (Ok(State::Stale), What::Send { .. }) => {
-                    self.say_copies("the other region says that it knows something newer");
+                    self.say_copies("the other region knows something later of this shard's log");
                     after.extend(one.is_old.then(|| one.done(region, Some(DueStep::New))));
                     ok = false;
                 }
@@ -383,7 +383,9 @@ impl Driver {
             return Err(Halt::GoesOn);
         }
         let step = CopyOutStep::Told { told, dropped };
-        self.mark_step(&mark, &key, step).await.map(drop)
+        self.mark_step(&mark, &key, step).await?;
+        // The rules may allow them again by now.
+        if dropped { self.check_mark(&mark, &key, false).await } else { Ok(()) }
     }
 
     /// Has the committer look whether the rules still allow what a mark says. `wanted`: the other region

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::node::Node;
+use crate::policy::copies::mirrors_by;
 use crate::relocate::drive::Driver;
 use crate::store::copy_keys;
 use crate::store::copy_mark::{CopyDue, DueStep};
@@ -81,6 +82,11 @@ fn measured(node: &Node) -> Result<BTreeMap<RegionId, Measured>, Error> {
         all.entry(region(key)?).or_default().untold += 1;
         Ok(())
     })?;
+    if node.engine.get_many(&[copy_keys::RESTORED_HOME])?.into_iter().flatten().next().is_some() {
+        for mirror in mirrors_by(&node.map(), &node.region) {
+            all.entry(mirror).or_default().untold += 1;
+        }
+    }
     Ok(all)
 }
 

@@ -1,6 +1,7 @@
 //! Looks whether the rules still allow the copies that there are: those in other regions of records here, and
 //! those here of records of other regions. With each new map, and once a day, since laws and clauses are
-//! dated. Neither end relies on the other for it.
+//! dated, and whenever a law begins or ends, which is at midnight of its place. Neither end relies on the
+//! other for it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -50,21 +51,25 @@ enum SetWork {
 }
 
 impl Driver {
-    /// Looks at all copies with each new map, and once a day. Never done.
+    /// Looks at all copies with each new map, once a day, and when a law begins or ends. Never done.
     pub(super) async fn watch_copies(self) {
-        let (mut looked, mut searched) = (None, None);
+        let (mut looked, mut searched, mut taken_back) = (None, None, false);
+        let began = Instant::now();
         loop {
-            let map = self.node.map();
+            let has_read = began.elapsed() >= LOOK_AGAIN;
+            taken_back = taken_back || self.is_done(self.take_back_copies(has_read).await);
+            let (map, time) = (self.node.map(), self.node.now());
             // Slots are passed over as long as they are not confirmed.
             let served = self.node.slots.borrow().served.clone();
-            let now = Some((map.epoch(), Minute::of(self.node.now()).day(), served));
+            let laws = laws_at(&map, Moment::of(time));
+            let now = Some((map.epoch(), Minute::of(time).day(), laws, served));
             if looked != now && self.is_done(self.look_at_copies().await) {
                 looked.clone_from(&now);
             }
             if searched != now && self.is_done(self.look_for_mirrors().await) {
                 searched.clone_from(&now);
             }
-            let all = looked == now && searched == now;
+            let all = looked == now && searched == now && taken_back;
             sleep(if all { LOOK_EVERY } else { LOOK_AGAIN }).await;
         }
     }
@@ -322,6 +327,13 @@ fn unmarked(node: &Node, mut from: Key) -> Result<Marks, Rejection> {
     Ok((work, Some(from)))
 }
 
+/// For each demand of the map's laws whether it applies at that time.
+fn laws_at(map: &RegionMap, at: Moment) -> Vec<bool> {
+    let laws = map.statutes().iter();
+    laws.flat_map(|law| law.demands().map(move |(scope, _)| law.pack().applies(scope, at)))
+        .collect()
+}
+
 /// Whether some law of the map may want a copy.
 fn wants_copies(map: &RegionMap, at: Moment) -> bool {
     let wants = |statute: &atlas::Statute| {
@@ -427,4 +439,25 @@ fn is_left(node: &Node, key: &Key) -> Result<bool, Rejection> {
         Some(SetRow::Dropped(dropped)) => dropped.left,
         Some(SetRow::Kept(_)) | None => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use terms::UnixMillis;
+
+    use super::*;
+
+    #[test]
+    fn a_law_that_begins_within_a_day_of_utc_is_looked_at_when_it_does() {
+        let map = RegionMap::parse(crate::testing::MAP).expect("a map");
+        // The law of the EEA applies from 25 May 2018: in its easternmost places 4 hours before that day of UTC.
+        let day = atlas::Date::parse("2018-05-24").expect("a day").day();
+        let at = |hour: u64| {
+            let time = UnixMillis((u64::from(day) * 24 + hour) * 3_600_000);
+            (Minute::of(time).day(), laws_at(&map, Moment::of(time)))
+        };
+        let ((first, before), (last, after)) = (at(1), at(23));
+        assert_eq!((first, last), (day, day));
+        assert_ne!(before, after);
+    }
 }

@@ -172,6 +172,15 @@ impl Driver {
         if arrived.state() != proto::arrived::State::Staging {
             return Err(Halt::Later("the other region has it already".to_owned()));
         }
+        let move_id = of.request_id;
+        match self.step(owner, DepartStep::TakeCopiesBack { move_id }).await {
+            // It keeps no other from moving.
+            Err(Halt::GoesOn) => {
+                let why = "mirrors have not erased their copies of the person yet";
+                return Err(Halt::Later(why.to_owned()));
+            }
+            done => done?,
+        }
         let there = self.read_back(sessions, owner, of).await?;
         if sessions.is_awaited() {
             return Err(Halt::GoesOn);
@@ -190,7 +199,7 @@ impl Driver {
             return Err(Halt::Refused(fault.problem("the copy differs")));
         }
         let peer = (there.origin, there.index);
-        let switch = Switch { move_id: of.request_id, digest, live, peer };
+        let switch = Switch { move_id, digest, live, peer };
         self.step(owner, DepartStep::Switch(Box::new(switch))).await?;
         sessions.gave_away();
         // The rest is done with what was written.

@@ -5,6 +5,7 @@ mod confirm_slots;
 mod copies;
 mod copies_due;
 mod copies_measure;
+mod copies_restored;
 mod copies_walk;
 pub(crate) mod digest;
 pub(crate) mod drive;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use link::session::{Dialled, Frames, MESSAGE_BYTES_MAX, PROTOCOL, dial};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
@@ -183,6 +184,23 @@ impl PeerSession {
             });
         }
         Ok(answers)
+    }
+
+    /// Asks which copies the other shard has of records of this one, after a place.
+    ///
+    /// # Errors
+    /// [`CallEnd`].
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
+    pub(crate) async fn held_copies(
+        &mut self,
+        node: &Node,
+        after: Bytes,
+    ) -> Result<proto::CopiesHeld, CallEnd> {
+        let asked = vec![(String::new(), Op::HeldCopies(proto::HeldCopies { after }))];
+        match self.ask_one(node, asked).await? {
+            proto::reply::Outcome::CopiesHeld(held) => Ok(held),
+            _ => Err(self.mistaken()),
+        }
     }
 
     fn mistaken(&mut self) -> CallEnd {

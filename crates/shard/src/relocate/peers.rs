@@ -46,6 +46,19 @@ impl Peers {
         self.0.store(Arc::new(annexes));
     }
 
+    /// Whether there is an annex of a region.
+    pub(crate) fn has(&self, region: &RegionId) -> bool {
+        self.0.load().iter().any(|annex| annex.region() == region)
+    }
+
+    /// All shards of a region, as [`Peers::shard`].
+    pub(crate) fn shards(&self, map: &RegionMap, region: &RegionId) -> Option<Vec<PeerShard>> {
+        let annexes = self.0.load();
+        let annex = annexes.iter().find(|annex| annex.region() == region)?;
+        annex.vouched(map, ledger::said_by).ok()?;
+        Some(annex.shards().iter().map(|shard| PeerShard::new(region, shard)).collect())
+    }
+
     /// The shard that has a slot of a region, if one of the region's operators that the map names
     /// vouches for its annex.
     pub(crate) fn shard(

@@ -1,8 +1,9 @@
 //! What is answered about copies between regions.
 
 use engine::Key;
-use terms::RegionId;
+use terms::{Collection, RegionId};
 
+use crate::store::keys::Owner;
 use crate::store::types::Minute;
 
 /// What has become of a copy, or of the copies of a collection.
@@ -30,6 +31,13 @@ impl Copied {
     pub(crate) const fn of(state: CopiedState) -> Self {
         Self { state, after: None }
     }
+}
+
+/// Some of the copies here of records of one shard, a collection of a person each.
+pub(crate) struct CopiesHeld {
+    pub(crate) all: Vec<(Owner, Collection)>,
+    /// Where the next begin. None: there are no more.
+    pub(crate) after: Option<Key>,
 }
 
 /// Of a read: the record's home, and as of when its copy is.

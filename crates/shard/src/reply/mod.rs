@@ -25,7 +25,7 @@ use crate::store::participants::Participant;
 use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
-pub(crate) use copies::{Copied, CopiedState, FoundCopy};
+pub(crate) use copies::{Copied, CopiedState, CopiesHeld, FoundCopy};
 pub(crate) use held::{Held, HeldCollection, HeldState};
 pub(crate) use moves::{
     Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, TakenIn,
@@ -72,6 +72,8 @@ pub(crate) enum Outcome {
     Arrived(Arrived),
     /// What has become of a copy.
     Copied(Copied),
+    /// Copies of records of a shard that asks.
+    CopiesHeld(Box<CopiesHeld>),
     /// Moves from here, and whether there are more.
     Moves(Vec<Moved>, bool),
     /// The proof of a move to here.
@@ -131,6 +133,8 @@ pub(crate) struct Written {
     pub(crate) unfinished: bool,
     /// By when laws want the erasure done.
     pub(crate) terms: Vec<DueTerm>,
+    /// The regions that may still have a copy of what was deleted.
+    pub(crate) copied: Vec<RegionId>,
     /// What a reassessment gave.
     pub(crate) reassessed: Option<Box<Reassessed>>,
     /// What is chosen for the subject, if that was asked for.
@@ -282,7 +286,7 @@ pub(crate) mod tests {
             Outcome::Claimed(Claimed::Contended) => "contended",
             Outcome::AskFirst(_) => "ask first",
             Outcome::Arrived(_) | Outcome::Moves(..) | Outcome::MoveProof(_) => "something else",
-            Outcome::Copied(_) => "something else",
+            Outcome::Copied(_) | Outcome::CopiesHeld(_) => "something else",
         }
     }
 

@@ -11,10 +11,10 @@ use wire::session::call::Op;
 use wire::session::copy_call::Step;
 
 use crate::node::Node;
-use crate::read::copies::is_restored;
+use crate::read::copies::{held_of, is_restored};
 use crate::read::reader::Reader;
 use crate::relocate::travel;
-use crate::reply::{ReplySlot, busy};
+use crate::reply::{CopiesHeld, Outcome, ReplySlot, busy};
 use crate::server::decode;
 use crate::server::decode::Prepare;
 use crate::server::handshake::{Gateway, OtherShard};
@@ -29,6 +29,8 @@ use crate::write::copy_command::CopyOfRecord;
 
 /// Bytes that a step takes up in addition to what it brings.
 const STEP_BYTES: usize = 4 << 10;
+/// Bytes that the answer about copies held takes up, roughly.
+const HELD_BYTES: usize = 256 << 10;
 /// Bytes of the origin of a log.
 const ORIGIN_BYTES_MAX: usize = 512;
 
@@ -65,6 +67,38 @@ pub(super) fn serve(
             reply.send(fault.into());
         }
     });
+}
+
+/// Says of which of its records there are copies here, on a thread that may block.
+pub(super) fn held(reader: &Reader, from: &OtherShard, reply: ReplySlot, call: proto::Call) {
+    let Some(Op::HeldCopies(proto::HeldCopies { after })) = call.op else {
+        return reply.send(Rejection::new(Reason::NotPermitted).into());
+    };
+    // As of any step: so not too many are answered at once.
+    let Some(room) = reader.queue.admit(HELD_BYTES) else { return reply.send(busy()) };
+    let (node, from) = (Arc::clone(&reader.node), from.clone());
+    tokio::task::spawn_blocking(move || {
+        let found = match copies_of(&node, &from, &after) {
+            Ok(held) => Outcome::CopiesHeld(Box::new(held)),
+            Err(fault) => {
+                node.report(&fault);
+                fault.into()
+            }
+        };
+        reply.send(found);
+        drop(room);
+    });
+}
+
+fn copies_of(node: &Node, from: &OtherShard, after: &[u8]) -> Result<CopiesHeld, Rejection> {
+    if is_restored(node)? {
+        return Err(Reason::ShardBusy.into());
+    }
+    let after = (!after.is_empty()).then_some(after);
+    if after.is_some_and(|after| !copy_keys::is_set(after)) {
+        return Err(invalid("after"));
+    }
+    held_of(node, &from.region, &from.shard, after)
 }
 
 fn owner(node: &Node, tenant: &str, subject: &str) -> Result<Owner, Rejection> {

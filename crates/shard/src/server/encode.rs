@@ -13,13 +13,14 @@ use wire::session::reply::Outcome as Sent;
 use crate::policy::map_impact::Impact;
 use crate::policy::rulings::Verdict;
 use crate::reply::{
-    Binding, Chosen, Claimed, Copied, CopiedState, Found, FoundCopy, Held, HeldCollection,
-    HeldState, Listed, Located, Outcome, Page, Receipt, Written,
+    Binding, Chosen, Claimed, Copied, CopiedState, CopiesHeld, Found, FoundCopy, Held,
+    HeldCollection, HeldState, Listed, Located, Outcome, Page, Receipt, Written,
 };
 use crate::server::ruling_message;
 use crate::store::accesses::Access;
 use crate::store::feed::ChangeKind;
 use crate::store::index_state::IndexesBuilding;
+use crate::store::keys::Owner;
 use crate::store::participants::Participant;
 use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, Version};
@@ -60,6 +61,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         }
         Outcome::Held(held) => Sent::Held(self::held(*held)),
         Outcome::Copied(copied) => Sent::Copied(proto::Copied { state: copied_state(&copied) }),
+        Outcome::CopiesHeld(held) => Sent::CopiesHeld(copies_held(*held)),
         Outcome::Arrived(arrived) => Sent::Arrived(moves::arrived(arrived)),
         Outcome::Moves(all, more) => {
             let moves = all.into_iter().map(moves::moved).collect();
@@ -99,6 +101,16 @@ fn found_copy(of: &FoundCopy) -> proto::FoundCopy {
     let FoundCopy { home, written, taken } = of;
     let (written_minute, taken_minute) = (written.0, taken.0);
     proto::FoundCopy { home: home.to_string(), written_minute, taken_minute }
+}
+
+fn copies_held(held: CopiesHeld) -> proto::CopiesHeld {
+    let one = |(owner, collection): (Owner, Collection)| proto::CopiesOf {
+        tenant: owner.tenant.as_str().to_owned(),
+        subject: owner.subject.expose().to_owned(),
+        collection: collection.as_str().to_owned(),
+    };
+    let all = held.all.into_iter().map(one).collect();
+    proto::CopiesHeld { all, after: held.after.unwrap_or_default().into() }
 }
 
 fn copied_state(copied: &Copied) -> i32 {
@@ -141,6 +153,7 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         (each.collect(), of.stands)
     });
     let choice = done.choice.map(|of| Box::new(chosen(*of)));
+    let copied = done.copied.iter().map(ToString::to_string).collect();
     let mut written = proto::Written {
         version: signed(version),
         etag,
@@ -155,6 +168,7 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         stands,
         erasure_terms,
         choice,
+        copied,
         ..Default::default()
     };
     if let Some(Receipt { entry, opening, statement }) = receipt {

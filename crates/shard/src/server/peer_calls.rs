@@ -13,7 +13,7 @@ use crate::server::{arrival_calls, copy_calls};
 
 /// Whether shards alone ask that.
 pub(crate) const fn are_of_shards(op: Option<&Op>) -> bool {
-    matches!(op, Some(Op::Arrival(_) | Op::Copy(_) | Op::AskSlots(_)))
+    matches!(op, Some(Op::Arrival(_) | Op::Copy(_) | Op::HeldCopies(_) | Op::AskSlots(_)))
 }
 
 /// Answers a call of another shard.
@@ -35,6 +35,7 @@ pub(crate) fn serve(
             arrival_calls::serve(reader, views, gateway, from, reply, call);
         }
         (Some(Op::Copy(_)), false) => copy_calls::serve(reader, gateway, from, reply, call),
+        (Some(Op::HeldCopies(_)), false) => copy_calls::held(reader, from, reply, call),
         _ => reply.send(Rejection::new(Reason::NotPermitted).into()),
     }
 }

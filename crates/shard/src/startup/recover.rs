@@ -171,6 +171,19 @@ impl Held {
         self.row.as_ref().map(|(_, edge)| edge)
     }
 
+    /// Whether other regions had copies of records here, or some were due to them.
+    fn has_copies_elsewhere(&self) -> Result<bool, Error> {
+        let [due, _] = copy_keys::all_due();
+        for span in [due, copy_keys::all_marks(None)] {
+            let page =
+                self.engine.scan(&span, Order::Ascending, ScanLimit { rows: 1, bytes: 1 })?;
+            if !page.rows.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// What the first commit adds, so that the store's rows are those of the keyring. A store that
     /// lacks what was signed may be older than the last change of the keyring; any other may not.
     fn batch(
@@ -181,6 +194,10 @@ impl Held {
     ) -> Result<Batch, Error> {
         let (region, entropy) = (&opening.settings.region, &*opening.outside.entropy);
         let mut batch = Batch::new();
+        if self.row.is_none() || self.has_copies_elsewhere()? {
+            // There may be more since, of versions and of people that are not known here.
+            batch.put(copy_keys::RESTORED_HOME, copy_keys::RESTORED_ROW);
+        }
         let Some((identity, edge)) = &self.row else {
             opening.take_slots(&mut batch);
             generations::put(&mut batch, keyring, region, entropy)?;

@@ -124,6 +124,8 @@ pub(crate) struct NewSet<'a> {
     pub(crate) home: &'a RegionId,
     pub(crate) findings: &'a Findings,
     pub(crate) floor: HomePlace,
+    /// Where the copy stands with which it begins: what was said of the person before comes too late.
+    pub(crate) told: HomePlace,
 }
 
 const KEY: &str = "copies key v1";
@@ -144,7 +146,7 @@ impl CopiedSet {
         keys: SubjectKeys<'_>,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let NewSet { owner, collection, home, findings, floor } = new;
+        let NewSet { owner, collection, home, findings, floor, told } = new;
         let SubjectKeys { region, layout, keyring } = keys;
         let at = copy_keys::set(owner, layout.copy_set(collection, home));
         let (key, nonce) = (draw(entropy)?, nonce(entropy)?);
@@ -156,7 +158,7 @@ impl CopiedSet {
             findings: findings.clone(),
             blocked: false,
             live: 0,
-            told: HomePlace::first(floor.shard.clone()),
+            told,
             floor,
             generation,
             wrapped,
@@ -304,6 +306,7 @@ mod tests {
             collection: &address.collection,
             home: &home,
             findings: &Findings::new(),
+            told: floor.clone(),
             floor,
         };
         let keys = node.subject_keys();

@@ -19,7 +19,10 @@ const BODY: u8 = 0x62;
 /// The row that says that the store was restored or recovered: what was dropped since may be back, so all
 /// copies in it go.
 pub(crate) const RESTORED: &[u8] = &[0x63];
-/// The value of that row: the format alone.
+/// The row that says that the store was restored or recovered, and other regions may have copies of which it
+/// does not know: they are asked.
+pub(crate) const RESTORED_HOME: &[u8] = &[0x64];
+/// The value of either row: the format alone.
 pub(crate) const RESTORED_ROW: &[u8] = &[1];
 /// Bytes of the key of a subject's own row.
 const SUBJECT_BYTES: usize = 20;
@@ -97,6 +100,11 @@ pub(crate) fn set(owner: &Owner, tag: SetTag) -> Key {
     let row = owner.row();
     let subject = row.get(1..SUBJECT_BYTES - 1).unwrap_or_default();
     [&[SET], subject, &tag.0].concat()
+}
+
+/// Whether it may be the key of such a row.
+pub(crate) fn is_set(key: &[u8]) -> bool {
+    key.first() == Some(&SET)
 }
 
 /// All such rows, after the one at `from`.

@@ -49,6 +49,7 @@
 //! | `61` | the head of such a copy | as `60`, record tag | `store/copied_record.rs` |
 //! | `62` | its body, if its head's row does not have it | as `61` | `store/record.rs` |
 //! | `63` | that copies here may have been dropped before a restore | | `store/copy_keys.rs` |
+//! | `64` | that other regions may have copies of which a restored store does not know | | `store/copy_keys.rs` |
 //!
 //! Nothing is written under a reserved prefix.
 

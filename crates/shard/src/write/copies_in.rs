@@ -63,11 +63,11 @@ impl Transaction<'_> {
                 let set = match set {
                     Some(SetRow::Kept(set)) => *set,
                     Some(SetRow::Dropped(dropped)) => {
-                        self.new_set(&of, &owner, &copy, dropped.at)?
+                        self.new_set(&of, &owner, &copy, [dropped.at, at.clone()])?
                     }
                     None => {
                         let floor = HomePlace::first(at.shard.clone());
-                        self.new_set(&of, &owner, &copy, floor)?
+                        self.new_set(&of, &owner, &copy, [floor, at.clone()])?
                     }
                 };
                 self.store_copy(&of, set, at, *copy)
@@ -116,10 +116,10 @@ impl Transaction<'_> {
         of: &OfSet<'_>,
         owner: &crate::store::keys::Owner,
         copy: &CopyOfRecord,
-        floor: HomePlace,
+        [floor, told]: [HomePlace; 2],
     ) -> Result<CopiedSet, Rejection> {
         let (collection, home, findings) = (of.collection, of.home, &copy.findings);
-        let new = NewSet { owner, collection, home, findings, floor };
+        let new = NewSet { owner, collection, home, findings, floor, told };
         Ok(CopiedSet::create(new, self.node.subject_keys(), &*self.node.entropy)?)
     }
 
@@ -162,8 +162,11 @@ impl Transaction<'_> {
                 return Ok(state(CopiedState::Stale));
             }
         }
-        let same_findings = set.findings == findings;
-        set.findings = findings;
+        // What the home has said since of the person stands.
+        let same_findings = place.precedes(&set.told) || set.findings == findings;
+        if !same_findings {
+            set.findings = findings;
+        }
         let ruled = self.copies_here(&set, &participants)?;
         let live = before.as_ref().map(|before| &before.head).filter(|head| !head.is_deleted());
         let statement = address.statement(version, content.digest);

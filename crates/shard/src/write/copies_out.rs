@@ -93,9 +93,12 @@ impl Transaction<'_> {
             None => self.log_copy_out(asker, of, &head, &ruled)?,
         };
         let origin = Some(self.entries.origin_of(at)?);
-        let step = DueStep::Sent(at);
-        let due = CopyDue { version: head.version, entry: head.entry, minute: send.minute, step };
-        self.batch.put(keys::copy_due(mirror, &address.row), due.row());
+        // What is sent once more is noted so already: a mirror that refuses costs no commits.
+        if send.sent.is_none() {
+            let (Head { version, entry, .. }, step) = (head, DueStep::Sent(at));
+            let due = CopyDue { version, entry, minute: send.minute, step };
+            self.batch.put(keys::copy_due(mirror, &address.row), due.row());
+        }
         if marked.is_none() {
             let (owner, collection) = (owner.clone(), collection.clone());
             let (mirror, state) = (mirror.clone(), MarkState::Made);
@@ -263,6 +266,8 @@ impl Transaction<'_> {
                 self.forget_mirror(owner, &subject, collection, &mark.mirror)?;
                 self.drop_marked(mark, CopyEnd::Withdrawn, true).map(|()| done())
             }
+            // Its new home makes its own.
+            (MarkState::Gone, Ok(_)) if subject.status.moving().is_some() => Ok(done()),
             (MarkState::Gone, Ok(_)) => self.due_again(mark, &subject, after),
             // The other region has lost what it had.
             (MarkState::Made, Ok(_)) if wanted => self.due_again(mark, &subject, after),
@@ -270,7 +275,12 @@ impl Transaction<'_> {
         }
     }
 
-    fn drop_marked(&mut self, mark: CopyMark, why: CopyEnd, drops: bool) -> Result<(), Rejection> {
+    pub(super) fn drop_marked(
+        &mut self,
+        mark: CopyMark,
+        why: CopyEnd,
+        drops: bool,
+    ) -> Result<(), Rejection> {
         if drops {
             let mark = CopyMark { state: MarkState::Drop(why), ..mark };
             self.keep_mark(&mark)?;
@@ -346,7 +356,7 @@ impl Transaction<'_> {
         }
         match mark.as_ref().map(|mark| mark.state) {
             Some(MarkState::Drop(_)) if !dropped => return Ok(()),
-            Some(MarkState::Drop(CopyEnd::Withdrawn)) => {
+            Some(MarkState::Drop(why)) if self.may_come_back(of, why)? => {
                 let state = MarkState::Gone;
                 let gone = mark.map(|mark| CopyMark { state, ..mark });
                 gone.map_or(Ok(()), |mark| self.keep_mark(&mark))?;
@@ -358,78 +368,15 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Has the copies of a subject, or of a collection of it, erased in other regions. The regions that have
-    /// not confirmed that yet. The group has nothing else.
-    pub(super) fn drop_copies(
-        &mut self,
-        owner: &Owner,
-        collection: Option<&Collection>,
-        why: CopyEnd,
-    ) -> Result<Vec<RegionId>, Rejection> {
-        let mut regions = Vec::new();
-        for (key, mark) in self.marks_of(owner)? {
-            if collection.is_some_and(|only| *only != mark.collection) {
-                continue;
-            }
-            match mark.state {
-                MarkState::Gone => {
-                    self.batch.delete(key);
-                    continue;
-                }
-                MarkState::Made => self.drop_marked(mark.clone(), why, true)?,
-                // What is erased is not to come back.
-                MarkState::Drop(CopyEnd::Withdrawn) => {
-                    self.keep_mark(&CopyMark { state: MarkState::Drop(why), ..mark.clone() })?;
-                }
-                MarkState::Drop(_) => {}
-            }
-            regions.push(mark.mirror);
-        }
-        regions.dedup();
-        Ok(regions)
+    /// Whether copies that went for that reason may be wanted again.
+    fn may_come_back(&mut self, of: &CopyOut, why: CopyEnd) -> Result<bool, Rejection> {
+        // Its move may be given up.
+        let is_here = matches!(self.known_subject(&of.address.owner)?, Some(Known::Kept(_)));
+        Ok(why == CopyEnd::Withdrawn || (why == CopyEnd::Moved && is_here))
     }
 
-    /// Has the copies of a collection that is erased erased in other regions. Those for which the erasure
-    /// waits: of them, and of moves that were given up. `again`: it waits for none.
-    pub(super) fn copies_left(
-        &mut self,
-        owner: &Owner,
-        collection: &Collection,
-        again: bool,
-    ) -> Result<Vec<RegionId>, Rejection> {
-        let mut left = self.drop_copies(owner, Some(collection), CopyEnd::Erased)?;
-        if again {
-            return Ok(Vec::new());
-        }
-        left.extend(self.copies_of(owner)?);
-        Ok(left)
-    }
-
-    /// The regions to which copies of a subject's records may be due.
-    pub(super) fn mirrors_of(
-        &self,
-        owner: &Owner,
-        subject: &Subject,
-    ) -> Result<Vec<RegionId>, Rejection> {
-        let marked = self.marks_of(owner)?.into_iter().map(|(_, mark)| mark.mirror);
-        let standing = subject.standings().iter().flat_map(|standing| standing.mirrors.clone());
-        let mut mirrors: Vec<RegionId> = marked.chain(standing).collect();
-        mirrors.sort_unstable();
-        mirrors.dedup();
-        Ok(mirrors)
-    }
-
-    /// Has the regions that have copies of a subject told what has become of it. The group has nothing else.
-    pub(super) fn tell_mirrors(&mut self, owner: &Owner) -> Result<(), Rejection> {
-        for (_, mark) in self.marks_of(owner)? {
-            if mark.state == MarkState::Made {
-                self.tell(&mark);
-            }
-        }
-        Ok(())
-    }
-
-    fn marks_of(&self, owner: &Owner) -> Result<Vec<(Key, CopyMark)>, Rejection> {
+    /// All marks of a subject.
+    pub(super) fn marks_of(&self, owner: &Owner) -> Result<Vec<(Key, CopyMark)>, Rejection> {
         let page = self.scan(&copy_keys::marks_of(owner), MARKS_AT_ONCE)?;
         if page.more {
             // A subject has few rulings, and a ruling few mirrors.
@@ -462,7 +409,7 @@ impl Transaction<'_> {
         rows.map_err(Error::from)?.into_iter().next().unwrap_or(Ok(None))
     }
 
-    fn keep_mark(&mut self, mark: &CopyMark) -> Result<(), Rejection> {
+    pub(super) fn keep_mark(&mut self, mark: &CopyMark) -> Result<(), Rejection> {
         let keys = self.node.subject_keys();
         let (key, row) = (mark.key(keys), mark.row(keys, self.node.random()?));
         self.rows.insert(key.clone(), Some(row.clone()));
@@ -470,7 +417,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, mark: &CopyMark) {
+    pub(super) fn tell(&mut self, mark: &CopyMark) {
         let key = copy_keys::tell(&mark.mirror, &mark.key(self.node.subject_keys()));
         self.batch.put(key, tell_row(self.entries.next_index().0));
         self.node.copies_due.notify_one();

@@ -78,6 +78,9 @@ impl Transaction<'_> {
         match &depart.step {
             DepartStep::Order(order) => self.order(asker, depart, order, &subject),
             DepartStep::GiveUp(why) => self.give_up(asker, depart, why, &subject),
+            DepartStep::TakeCopiesBack { move_id } => {
+                self.take_copies_back(owner, *move_id, &subject)
+            }
             DepartStep::Switch(switch) => self.switch(asker, depart, switch, &subject),
             DepartStep::Dropped { move_id } => self.dropped(owner, *move_id),
             DepartStep::Finish { move_id } => self.finish(owner, *move_id, &subject),
@@ -363,7 +366,7 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { unfinished: true, ..Default::default() }));
         }
         self.take_uploads(owner.uploads())?;
-        // The other region makes its own: those that were made from here go, whatever becomes of it.
+        // They went before it was given away. Of others, the mirrors are told.
         self.drop_copies(owner, None, CopyEnd::Moved)?;
         let stone = tombstone(subject, &left.of, left.entry, self.entries.minute(), left.live);
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));

@@ -77,7 +77,7 @@ impl Transaction<'_> {
         let subject = match self.known_subject(owner)? {
             None => {
                 self.take_first_uploads(erase, owner.uploads())?;
-                return Err(unknown());
+                return Err(self.unknown_to_mirrors());
             }
             Some(Known::Erased(stone)) => return self.erased_before(erase, &stone),
             Some(Known::Kept(subject)) => subject,
@@ -104,6 +104,7 @@ impl Transaction<'_> {
         }
         let mut copied = self.copies_of(owner)?;
         copied.extend(self.drop_copies(owner, None, gone_why(erase))?);
+        copied.extend(self.mirrors_not_asked()?);
         if let Some(to) = copied.first().filter(|_| !erase.again) {
             let waits = matches!(subject.status, Status::Erasing(_)) && gone.live.is_empty();
             if waits && erase.request.is_some() {

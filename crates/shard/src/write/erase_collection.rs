@@ -23,7 +23,7 @@ use crate::store::record::Address;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, Recent, Version};
 use crate::write::command::{Erase, Request};
-use crate::write::erase::{begun, unknown};
+use crate::write::erase::begun;
 use crate::write::erasure_terms;
 use crate::write::transaction::{Done, Known, Transaction};
 
@@ -38,7 +38,9 @@ impl Transaction<'_> {
         let owner = &erase.owner;
         let uploads = self.node.namer.uploads(owner, collection);
         let subject = match self.known_subject(owner)? {
-            None => return self.take_first_uploads(erase, uploads).and(Err(unknown())),
+            None => {
+                return self.take_first_uploads(erase, uploads).and(Err(self.unknown_to_mirrors()));
+            }
             Some(Known::Erased(stone)) => return Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => subject,
         };

@@ -46,6 +46,8 @@ impl Transaction<'_> {
         self.batch.delete(keys::moving(&owner.row()));
         self.leave_copy(owner, &of)?;
         self.keep(owner, after)?;
+        // Copies that went because of it come back.
+        self.tell_mirrors(owner)?;
         self.node.moves.end(owner.tag);
         self.node.moves.ordered.notify_one();
         let (origin, receipt) = (Some(self.entries.own_origin()), Some(receipt));

@@ -16,6 +16,7 @@ pub(crate) mod committer;
 mod content;
 mod copies_in;
 mod copies_out;
+mod copies_waited;
 pub(crate) mod copy_command;
 mod departures;
 mod due_subjects;

@@ -37,7 +37,8 @@ impl Depart {
         match &self.step {
             DepartStep::Order(_) => true,
             DepartStep::GiveUp(why) => why.refused.is_none(),
-            DepartStep::Switch(_) | DepartStep::Dropped { .. } | DepartStep::Finish { .. } => false,
+            DepartStep::TakeCopiesBack { .. } | DepartStep::Switch(_) => false,
+            DepartStep::Dropped { .. } | DepartStep::Finish { .. } => false,
         }
     }
 }
@@ -48,6 +49,12 @@ pub(crate) enum DepartStep {
     Order(Box<Order>),
     /// It is given up.
     GiveUp(Box<GiveUp>),
+    /// Copies of it in mirrors go before it is given away: its new home makes its own, and an erasure there
+    /// knows nothing of these.
+    TakeCopiesBack {
+        /// Which move.
+        move_id: [u8; 16],
+    },
     /// The subject is given away: all of it is in the other region.
     Switch(Box<Switch>),
     /// The other region has erased what it had of a move that was given up.

@@ -19,6 +19,7 @@ use crate::Error;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::Asker;
+use crate::policy::copies::admit_attachment;
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, Rules, body_fits, expiry};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
@@ -35,6 +36,7 @@ use crate::store::types::{EpochNumber, SubjectTag, Version};
 use crate::write::command::{
     Action, Content, Delete, Op, Put, Read, ReadAbout, ReadOf, Request, UploadStep, remembered,
 };
+use crate::write::copies_waited::copied_elsewhere;
 use crate::write::entries::{GroupEntries, read_page, rule_into, say_data};
 use crate::write::kept::Kept;
 use crate::write::move_command::Ended;
@@ -210,6 +212,7 @@ impl Transaction<'_> {
         let expires = expiry(self.rules.map(), collection, put.expires, self.now)?;
         body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
+        uploaded.as_ref().map_or(Ok(()), |_| admit_attachment(&settled.ruled))?;
         let rules = self.rules.map().collection(collection);
         let mut indexed = Indexed::under(rules, put.attributes)?;
         indexed.participants =
@@ -466,6 +469,7 @@ impl Transaction<'_> {
         }
         say_data(&mut entry, given.as_ref());
         let mirrors = ruled.as_ref().map(|ruled| ruled.mirrors.as_slice());
+        let copied = copied_elsewhere(kind, subject, &address.collection);
         let next = NextVersion { entry, request: Some(request), content, expires, indexed };
         let (head, receipt) = self.records().store(address, subject, before, next, mirrors)?;
         Ok(Done::written(Written {
@@ -475,6 +479,7 @@ impl Transaction<'_> {
             origin: Some(self.entries.own_origin()),
             receipt: Some(receipt),
             ruling: ruled,
+            copied,
             ..Default::default()
         }))
     }

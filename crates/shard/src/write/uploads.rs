@@ -9,6 +9,7 @@ use terms::{Reason, Rejection, limits};
 
 use crate::Error;
 use crate::policy::asker::Asker;
+use crate::policy::copies::admit_attachment;
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, expiry};
 use crate::policy::standing_ruling::{How, Settled, settle};
@@ -178,6 +179,7 @@ fn may_store(
     let how = How { given, create, minute, enters: &enters };
     let (owner, collection) = (&address.owner, &address.collection);
     let settled = settle(work.rules, owner, collection, subject.as_deref(), &how)?;
+    admit_attachment(&settled.ruled)?;
     Ok((subject, settled))
 }
 

@@ -43,6 +43,11 @@ impl Transaction<'_> {
             index: done.entry.index,
             origin: Some(self.entries.origin_of(done.entry)?),
             ruling,
+            copied: if newest && head.is_deleted() {
+                self.still_copied(address, done.entry)?
+            } else {
+                Vec::new()
+            },
             ..Default::default()
         };
         if !newest {

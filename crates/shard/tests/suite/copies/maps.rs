@@ -6,7 +6,7 @@ use atlas::Annex;
 use tokio::time::{sleep, timeout};
 use wire::session as proto;
 
-use super::{BOTH, REGIONS, WITHIN, rows};
+use super::{BOTH, REGIONS, WITHIN, get, rows};
 use crate::support::{MAP, Place, Running, Session, findings, put_ru, stored};
 
 /// How long shards run until their stores are looked at again; twice as long with each try, since a busy
@@ -16,7 +16,7 @@ const A_WHILE: Duration = Duration::from_millis(300);
 const GONE: u8 = 2;
 
 /// The map after one, with the clause for copies or without it.
-fn next_map(before: &Place, version: u32, clause: bool) -> String {
+pub(super) fn next_map(before: &Place, version: u32, clause: bool) -> String {
     let digest = before.map().epoch().digest;
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let numbered = format!("version = {version}\npredecessor = \"sha256:{hex}\"\n");
@@ -27,7 +27,7 @@ fn next_map(before: &Place, version: u32, clause: bool) -> String {
 }
 
 /// Both shards, the mirror's first.
-async fn start(home: &Place, mirror: &Place) -> (Running, Running) {
+pub(super) async fn start(home: &Place, mirror: &Place) -> (Running, Running) {
     let there = mirror.start().await;
     let shard = home.open().await.unwrap();
     let annex = mirror.annex.replace("127.0.0.1:1\"", &format!("127.0.0.1:{}\"", there.port));
@@ -36,14 +36,15 @@ async fn start(home: &Place, mirror: &Place) -> (Running, Running) {
 }
 
 async fn copy(session: &mut Session) -> Result<proto::Found, String> {
-    let get = proto::Get {
-        subject: "anna".into(),
-        collection: "profiles".into(),
-        key: "main".into(),
-        copy_of: REGIONS[0].into(),
-        ..Default::default()
-    };
-    match session.call(proto::call::Op::Get(get)).await {
+    copy_of(session, "anna", "main").await
+}
+
+pub(super) async fn copy_of(
+    session: &mut Session,
+    subject: &str,
+    key: &str,
+) -> Result<proto::Found, String> {
+    match session.call(get(subject, key, REGIONS[0])).await {
         Ok(proto::reply::Outcome::Found(found)) => Ok(found),
         Ok(_) => panic!("a get is answered with what was found"),
         Err(fault) => Err(fault.reason),
@@ -51,15 +52,19 @@ async fn copy(session: &mut Session) -> Result<proto::Found, String> {
 }
 
 async fn until(session: &mut Session, is_there: bool) {
+    until_copied(session, "anna", "main", is_there).await;
+}
+
+pub(super) async fn until_copied(session: &mut Session, subject: &str, key: &str, is_there: bool) {
     let asked = async {
-        while copy(session).await.is_ok() != is_there {
+        while copy_of(session, subject, key).await.is_ok() != is_there {
             sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(WITHIN, asked).await.expect("the copy comes and goes in time");
 }
 
-async fn stop(running: [Running; 2]) {
+pub(super) async fn stop(running: [Running; 2]) {
     for one in running {
         one.stop().await.unwrap();
     }
@@ -80,7 +85,7 @@ async fn copied() -> (Place, Place) {
     (home, mirror)
 }
 
-fn drops(place: &Place) -> Vec<(Option<u64>, Option<String>)> {
+pub(super) fn drops(place: &Place) -> Vec<(Option<u64>, Option<String>)> {
     let all = stored::entries_in(&*place.store(), 1);
     let all = all.iter().map(|entry| ledger::entry::Entry::decode(entry).unwrap());
     let drops = all.filter(|entry| entry.kind == ledger::entry::Kind::CopyDrop);

@@ -8,8 +8,11 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod changed;
 mod maps;
+mod moved;
 mod peers;
+mod restored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -392,6 +395,11 @@ async fn a_subject_that_moves_leaves_no_copy_of_its_old_home() {
     let mirror = entries(&places[1]);
     let drop = mirror.iter().find(|entry| entry.kind == Kind::CopyDrop).unwrap();
     assert_eq!((drop.count(), drop.reason()), (Some(1), Some("moved")));
+    // They went before the person was given away: an erasure at the new home knows nothing of them.
+    let place = |is: &dyn Fn(&Entry) -> bool| mirror.iter().position(is).unwrap();
+    let adopted = |entry: &Entry| entry.kind == Kind::MoveIn && entry.peer().is_some();
+    assert!(place(&|entry| entry.kind == Kind::CopyDrop) < place(&adopted));
+    assert_eq!(rows(&places[0], 0x38), 0);
 }
 
 /// A crash of either shard at each of its commits, of each kind.

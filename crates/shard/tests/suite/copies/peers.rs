@@ -129,7 +129,28 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
     assert_eq!(said(&mut home, dropped(OWN, 9, "because")).await, "FIELD_INVALID");
     assert_eq!(said(&mut home, dropped(OWN, 9, "erased")).await, "STATE_DONE");
     assert_eq!(said(&mut home, copy(OWN, 5, BOTH)).await, "STATE_STALE", "it was dropped since");
-    assert_eq!(said(&mut home, copy(OWN, 9, BOTH)).await, "STATE_DONE", "it was sent since");
+    assert_eq!(said(&mut home, copy(OWN, 10, BOTH)).await, "STATE_DONE", "it was sent since");
+    // What was said of the person since stands, whatever a copy brings that was sent before; and what was said
+    // before a copy was made comes too late.
+    let said_of = |index, blocked, evidence: &[(&str, &str)]| proto::CopyCall {
+        step: Some(Step::State(proto::CopyState { findings: findings(evidence).into(), blocked })),
+        ..copy(OWN, index, BOTH)
+    };
+    assert_eq!(said(&mut home, said_of(9, true, BOTH)).await, "STATE_STALE");
+    assert_eq!(said(&mut home, said_of(12, false, russian)).await, "STATE_DONE");
+    assert_eq!(said(&mut home, copy(OWN, 11, BOTH)).await, "PLACEMENT_NOT_ADMITTED");
+    assert_eq!(said(&mut home, said_of(13, false, BOTH)).await, "STATE_DONE");
+    assert_eq!(said(&mut home, copy(OWN, 11, BOTH)).await, "STATE_DONE");
+    // Which copies there are is told to the shard that is their home, and to no other.
+    let held = |after: &[u8]| Op::HeldCopies(proto::HeldCopies { after: after.to_vec().into() });
+    for (session, expected) in [(&mut home, 1), (&mut third, 0)] {
+        let Ok(proto::reply::Outcome::CopiesHeld(held)) = session.call(held(b"")).await else {
+            panic!("it is told")
+        };
+        assert_eq!((held.all.len(), held.after.len()), (expected, 0));
+    }
+    assert_eq!(home.call(held(b"\x10")).await.err().unwrap().reason, "FIELD_INVALID");
+    assert_eq!(gateway.call(held(b"")).await.err().unwrap().reason, "NOT_PERMITTED");
     drop((home, third, gateway));
     tokio::time::timeout(super::WITHIN, of.shard.stop()).await.unwrap().unwrap();
     assert_eq!((rows(&of.place, 0x10), rows(&of.place, 0x61)), (0, 1));
