@@ -1,7 +1,5 @@
 //! A runtime that ends while a task calls in a loop, and ignores what comes of it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::sync::mpsc;
 use std::time::Duration;
 

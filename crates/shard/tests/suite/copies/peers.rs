@@ -152,7 +152,7 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
     assert_eq!(home.call(held(b"\x10")).await.err().unwrap().reason, "FIELD_INVALID");
     assert_eq!(gateway.call(held(b"")).await.err().unwrap().reason, "NOT_PERMITTED");
     drop((home, third, gateway));
-    tokio::time::timeout(super::WITHIN, of.shard.stop()).await.unwrap().unwrap();
+    timeout(WITHIN, of.shard.stop()).await.unwrap().unwrap();
     assert_eq!((rows(&of.place, 0x10), rows(&of.place, 0x61)), (0, 1));
 }
 
