@@ -108,46 +108,24 @@ impl TlsMetrics {
         let [expires, authorities, list_expires, lists_kept, failed, files, refused, closed] =
             names;
         let own = Self::default();
-        registry.register(
-            expires,
-            "When this process's own certificate ends, in seconds since 1970",
-            own.expires.clone(),
-        );
-        registry.register(
-            authorities,
-            "When the first authority that is trusted ends, in seconds since 1970; 0 for none",
-            own.authority_expires.clone(),
-        );
-        registry.register(
-            list_expires,
-            "When the first list of revoked certificates ends, and with it trust in its authority, in seconds since 1970; 0 for none",
-            own.list_expires.clone(),
-        );
-        registry.register(
-            lists_kept,
-            "Lists of revoked certificates that are in use although their file lacks them, or holds an older copy",
-            own.lists_kept.clone(),
-        );
-        registry.register(
-            failed,
-            "Changed certificate files that could not be used: the old ones stay in use",
-            own.reloads_failed.clone(),
-        );
-        registry.register(
-            files,
-            "1 while the certificate files cannot be used, and what was read before stays in use",
-            own.files_refused.clone(),
-        );
-        registry.register(
-            refused,
-            "Certificates of others that were refused, by cause",
-            own.refused.clone(),
-        );
-        registry.register(
-            closed,
-            "Connections that were closed before they were up, by cause",
-            own.closed.clone(),
-        );
+        let says = "When this process's own certificate ends, in seconds since 1970";
+        registry.register(expires, says, own.expires.clone());
+        let says =
+            "When the first authority that is trusted ends, in seconds since 1970; 0 for none";
+        registry.register(authorities, says, own.authority_expires.clone());
+        let says = "When the first list of revoked certificates ends, and with it trust in its authority, in seconds since 1970; 0 for none";
+        registry.register(list_expires, says, own.list_expires.clone());
+        let says = "Lists of revoked certificates that are in use although their file lacks them, or holds an older copy";
+        registry.register(lists_kept, says, own.lists_kept.clone());
+        let says = "Changed certificate files that could not be used: the old ones stay in use";
+        registry.register(failed, says, own.reloads_failed.clone());
+        let says =
+            "1 while the certificate files cannot be used, and what was read before stays in use";
+        registry.register(files, says, own.files_refused.clone());
+        let says = "Certificates of others that were refused, by cause";
+        registry.register(refused, says, own.refused.clone());
+        let says = "Connections that were closed before they were up, by cause";
+        registry.register(closed, says, own.closed.clone());
         for cause in Closed::ALL {
             drop(own.closed.get_or_create(&By(*cause)));
         }
