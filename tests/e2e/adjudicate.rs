@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::load::{ONCE, evidence, get, put};
 use crate::support::maps::text;
-use crate::support::process::{Finished, Server, free_port, get as metrics, run, wait_until};
+use crate::support::process::{Finished, Server, free_port, get as metrics, json, run, wait_until};
 use crate::support::{Deployment, Options};
 
 /// Time in which a gateway must reach a shard.
@@ -60,12 +60,6 @@ fn command(url: &str, word: &str, more: &[&str]) -> Finished {
     let of = ["--gateway", url, "--subject", "joao", "--domicile", "us-iad", "--json"];
     let why = ["--reason", "the person asks for it"];
     run(&[&["subject", word], &of[..], &why, more].concat())
-}
-
-#[track_caller]
-fn json(done: &Finished) -> Value {
-    assert_eq!(done.code, 0, "{done:?}");
-    serde_json::from_str(&done.stdout).expect("JSON")
 }
 
 #[track_caller]

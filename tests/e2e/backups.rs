@@ -16,7 +16,7 @@ use crate::support::load::{PATIENT, Writers, evidence, get, put};
 use crate::support::maps::text;
 use crate::support::objects::CREDENTIALS;
 use crate::support::postgres::Server;
-use crate::support::process::{BINARY, Finished, run, wait_until};
+use crate::support::process::{BINARY, Finished, json, run, wait_until};
 use crate::support::{Deployment, Options, secret};
 use client::Client;
 
@@ -32,12 +32,6 @@ fn config(deployment: &Deployment) -> PathBuf {
 fn backup(deployment: &Deployment, out: &Path) -> Finished {
     let config = config(deployment);
     run(&["shard", "backup", "--config", text(&config), "--out", text(out), "--json"])
-}
-
-#[track_caller]
-fn json(done: &Finished) -> Value {
-    assert_eq!(done.code, 0, "{done:?}");
-    serde_json::from_str(&done.stdout).expect("JSON")
 }
 
 /// The files of a folder by how they end.

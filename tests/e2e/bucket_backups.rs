@@ -15,7 +15,7 @@ use crate::backups::under_writers;
 use crate::support::load::{PATIENT, evidence, get, put};
 use crate::support::maps::{apply, next, text};
 use crate::support::objects::{BUCKET, CREDENTIALS, ObjectServer, Trouble, flip};
-use crate::support::process::{BINARY, Finished, run, wait_until};
+use crate::support::process::{BINARY, Finished, json, run, wait_until};
 use crate::support::secure::Secured;
 use crate::support::{Deployment, Options, secret};
 
@@ -78,12 +78,6 @@ fn half_uploaded(deployment: &Deployment, server: &ObjectServer) -> Child {
         .expect("the binary can be started");
     wait_until("a part is there, and the next is on its way", WITHIN, || server.held() == 1);
     child
-}
-
-#[track_caller]
-fn json(done: &Finished) -> Value {
-    assert_eq!(done.code, 0, "{done:?}");
-    serde_json::from_str(&done.stdout).expect("JSON")
 }
 
 /// The name of a backup in the bucket.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::process::{Finished, Server, run, wait_until};
+use crate::support::process::{Finished, Server, json, run, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -33,11 +33,6 @@ fn record(url: &str, command: &str, more: &[&str]) -> Finished {
     arguments.extend(["--subject", "u-1", "--key", "main", "--json"]);
     arguments.extend(more);
     run(&arguments)
-}
-
-fn json(finished: &Finished) -> Value {
-    assert_eq!(finished.code, 0, "{}", finished.stderr);
-    serde_json::from_str(&finished.stdout).expect("JSON")
 }
 
 #[test]

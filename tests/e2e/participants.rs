@@ -1,27 +1,13 @@
 //! Records of several people, over two regions: a message lies with its owner if what binds the other
 //! allows it there, and the other finds it.
 
-use crate::support::load::{ONCE, evidence, put};
+use crate::support::Deployment;
+use crate::support::load::{ONCE, evidence, put, refused};
+use crate::support::maps::two_regions;
 use crate::support::process::{Finished, run};
-use crate::support::{Deployment, Options};
 use client::{Client, api};
 use serde_json::Value;
 use tokio::runtime::Runtime;
-
-/// The sample map, in which messages of Russians may be copied to Germany, if `clause`.
-fn options(clause: bool) -> Options {
-    let usual = Options::default();
-    let mut map = usual.map.clone();
-    if clause {
-        map.push_str(
-            "\n[[clauses]]\nid = \"ru-de-mail\"\nfrom = \"RU\"\nto = \"DE\"\n\
-             collections = [\"messages\"]\nlegal_basis = \"INVENTED FOR THE EXAMPLE\"\n\
-             importer = \"INVENTED FOR THE EXAMPLE\"\nreference = \"INVENTED FOR THE EXAMPLE\"\n\
-             not_before = 2020-01-01\nexpires = 2100-01-01\n",
-        );
-    }
-    Options { regions: vec!["eu-fra", "ru-msk"], map, ..usual }
-}
 
 fn of(id: &str, domicile: &str) -> api::SubjectRef {
     api::SubjectRef { id: id.to_owned(), domicile: domicile.to_owned() }
@@ -31,13 +17,6 @@ fn of(id: &str, domicile: &str) -> api::SubjectRef {
 fn message(key: &str, participants: Vec<api::SubjectRef>) -> api::PutRecordRequest {
     let put = put("anna", key, b"hello", &evidence("DE"));
     api::PutRecordRequest { collection: "messages".to_owned(), participants, ..put }
-}
-
-/// The reason, and the field.
-fn refused<T>(done: Result<T, client::Error>) -> (String, String) {
-    let Err(error) = done else { unreachable!("it is refused") };
-    let refused = error.refused().expect("a refusal");
-    (refused.reason.clone(), refused.field.clone().unwrap_or_default())
 }
 
 async fn people(client: &Client) {
@@ -57,7 +36,7 @@ fn listing(region: &str) -> api::ListRecordsRequest {
 
 #[test]
 fn a_russians_text_enters_a_germans_inbox_under_a_clause_and_is_found_by_both() {
-    let deployment = Deployment::start(&options(true));
+    let deployment = Deployment::start(&two_regions(true));
     let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
     runtime.block_on(async {
         let client = Client::connect(&url, ONCE).await.expect("a gateway");
@@ -133,7 +112,7 @@ fn check_commands(url: &str) {
 
 #[test]
 fn a_put_that_was_stored_is_answered_when_its_participant_is_gone() {
-    let deployment = Deployment::start(&options(true));
+    let deployment = Deployment::start(&two_regions(true));
     let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
     let vera = || vec![of("vera", "ru-msk")];
     let (one, batch) = (message("m-1", vera()), [message("m-2", vera()), message("m-3", vera())]);
@@ -166,7 +145,7 @@ fn a_put_that_was_stored_is_answered_when_its_participant_is_gone() {
 
 #[test]
 fn without_a_clause_it_is_refused_with_the_pair() {
-    let deployment = Deployment::start(&options(false));
+    let deployment = Deployment::start(&two_regions(false));
     let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
     runtime.block_on(async {
         let client = Client::connect(&url, ONCE).await.expect("a gateway");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::load::{PATIENT, evidence, put};
 use crate::support::maps::text;
-use crate::support::process::{Finished, run};
+use crate::support::process::{Finished, json, run};
 use crate::support::{Deployment, Options};
 use client::{Client, api};
 use tokio::runtime::Runtime;
@@ -21,12 +21,6 @@ const HOSTILE: &[u8] = b"<script>alert('anna')</script>";
 fn subject(url: &str, command: &str, of: &str, more: &[&str]) -> Finished {
     let usual = ["subject", command, "--gateway", url, "--subject", of, "--domicile", "eu-fra"];
     run(&[&usual[..], &["--json"], more].concat())
-}
-
-#[track_caller]
-fn json(done: &Finished) -> Value {
-    assert_eq!(done.code, 0, "{done:?}");
-    serde_json::from_str(&done.stdout).expect("JSON")
 }
 
 #[track_caller]

@@ -8,25 +8,12 @@ use client::{Client, PutBuilder, api, measure};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::support::load::{ONCE, evidence, get, put};
+use crate::support::Deployment;
+use crate::support::load::{ONCE, evidence, get, put, refused};
+use crate::support::maps::two_regions;
 use crate::support::process::run;
-use crate::support::{Deployment, Options};
 
 const MIB: usize = terms::limits::ATTACHMENT_CHUNK_BYTES;
-
-fn deployment(clause: bool) -> Deployment {
-    let usual = Options::default();
-    let mut map = usual.map.clone();
-    if clause {
-        map.push_str(
-            "\n[[clauses]]\nid = \"ru-de-mail\"\nfrom = \"RU\"\nto = \"DE\"\n\
-             collections = [\"messages\"]\nlegal_basis = \"INVENTED FOR THE EXAMPLE\"\n\
-             importer = \"INVENTED FOR THE EXAMPLE\"\nreference = \"INVENTED FOR THE EXAMPLE\"\n\
-             not_before = 2020-01-01\nexpires = 2100-01-01\n",
-        );
-    }
-    Deployment::start(&Options { regions: vec!["eu-fra", "ru-msk"], map, ..usual })
-}
 
 fn of(subject: &str, collection: &str) -> PutBuilder {
     PutBuilder::new(subject, collection, "film").expect("randomness")
@@ -43,14 +30,6 @@ async fn body() -> (Cursor<Vec<u8>>, u64, [u8; 32]) {
     (source, bytes, sha256)
 }
 
-/// The reason, and the field.
-#[track_caller]
-fn refused<T>(done: Result<T, client::Error>) -> (String, String) {
-    let Err(error) = done else { unreachable!("it is refused") };
-    let refused = error.refused().expect("a refusal");
-    (refused.reason.clone(), refused.field.clone().unwrap_or_default())
-}
-
 #[track_caller]
 fn assert_refused<T>(done: Result<T, client::Error>, reason: &str, field: &str) {
     assert_eq!(refused(done), (reason.to_owned(), field.to_owned()));
@@ -62,7 +41,7 @@ async fn record(client: &Client, subject: &str, region: &str) -> Option<String> 
 
 #[test]
 fn an_upload_creates_its_subject_where_the_rules_place_it() {
-    let deployment = deployment(false);
+    let deployment = Deployment::start(&two_regions(false));
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::connect(&deployment.gateway_url(), ONCE).await.expect("a gateway");
@@ -110,7 +89,7 @@ fn an_upload_creates_its_subject_where_the_rules_place_it() {
 
 #[test]
 fn an_upload_that_fails_leaves_no_subject() {
-    let deployment = deployment(false);
+    let deployment = Deployment::start(&two_regions(false));
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::connect(&deployment.gateway_url(), ONCE).await.expect("a gateway");
@@ -125,7 +104,7 @@ fn an_upload_that_fails_leaves_no_subject() {
 
 #[test]
 fn an_upload_names_people_as_a_put_does() {
-    let deployment = deployment(true);
+    let deployment = Deployment::start(&two_regions(true));
     let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
     runtime.block_on(async {
         let client = Client::connect(&url, ONCE).await.expect("a gateway");
@@ -170,7 +149,7 @@ fn an_upload_names_people_as_a_put_does() {
 
 #[test]
 fn an_upload_that_was_stored_is_answered_when_its_participant_is_gone() {
-    let deployment = deployment(true);
+    let deployment = Deployment::start(&two_regions(true));
     let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
     runtime.block_on(async {
         let client = Client::connect(&url, ONCE).await.expect("a gateway");
@@ -193,7 +172,7 @@ fn an_upload_that_was_stored_is_answered_when_its_participant_is_gone() {
 
 #[test]
 fn without_a_clause_an_upload_is_refused_with_the_pair_before_a_byte_is_sent() {
-    let deployment = deployment(false);
+    let deployment = Deployment::start(&two_regions(false));
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::connect(&deployment.gateway_url(), ONCE).await.expect("a gateway");

@@ -181,3 +181,11 @@ async fn write(url: String, writer: u64, shared: Arc<Shared>) -> Vec<Acked> {
     }
     acked
 }
+
+/// The reason of a refusal, and the field.
+#[track_caller]
+pub(crate) fn refused<T>(done: Result<T, client::Error>) -> (String, String) {
+    let Err(error) = done else { unreachable!("it is refused") };
+    let refused = error.refused().expect("a refusal");
+    (refused.reason.clone(), refused.field.clone().unwrap_or_default())
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Options;
 use super::process::{Finished, run};
 
 /// People who sign, each with a key made by `bailiwick map key`.
@@ -82,4 +83,19 @@ pub(crate) fn apply(url: &str, map: &Path, expect_epoch: u64) -> Finished {
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
+}
+
+/// Two regions of the sample map, in which messages of Russians may be copied to Germany if `clause`.
+pub(crate) fn two_regions(clause: bool) -> Options {
+    let usual = Options::default();
+    let mut map = usual.map.clone();
+    if clause {
+        map.push_str(
+            "\n[[clauses]]\nid = \"ru-de-mail\"\nfrom = \"RU\"\nto = \"DE\"\n\
+             collections = [\"messages\"]\nlegal_basis = \"INVENTED FOR THE EXAMPLE\"\n\
+             importer = \"INVENTED FOR THE EXAMPLE\"\nreference = \"INVENTED FOR THE EXAMPLE\"\n\
+             not_before = 2020-01-01\nexpires = 2100-01-01\n",
+        );
+    }
+    Options { regions: vec!["eu-fra", "ru-msk"], map, ..usual }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_bailiwick");
@@ -39,6 +40,13 @@ pub(crate) fn run(arguments: &[&str]) -> Finished {
         stdout: String::from_utf8(output.stdout).expect("text"),
         stderr: String::from_utf8(output.stderr).expect("text"),
     }
+}
+
+/// What a command that succeeded has printed as JSON.
+#[track_caller]
+pub(crate) fn json(done: &Finished) -> Value {
+    assert_eq!(done.code, 0, "{done:?}");
+    serde_json::from_str(&done.stdout).expect("JSON")
 }
 
 /// Makes the store and keys of the shard of a configuration, as an operator does before its first
