@@ -261,7 +261,7 @@ impl CopiedSet {
         entropy: &dyn Entropy,
     ) -> Result<Option<Self>, Error> {
         let SubjectKeys { region, keyring, .. } = keys;
-        if keyring.generations().last() == Some(&self.generation) {
+        if keyring.current() == Some(self.generation) {
             return Ok(None);
         }
         let of_key = bound(KEY, &self.owner, region, &self.at(keys));

@@ -44,6 +44,11 @@ pub(crate) trait Keyring: Send + Sync + 'static {
     /// The numbers of all generations, in ascending order.
     fn generations(&self) -> Vec<u32>;
 
+    /// The number of the current generation: the newest. `None`: there is none.
+    fn current(&self) -> Option<u32> {
+        self.generations().last().copied()
+    }
+
     /// Unwraps what generation `generation` wrapped. `None`: no such generation, or it does not
     /// open. What a destroyed generation wrapped is lost, which is the point.
     fn unwrap(
@@ -57,8 +62,8 @@ pub(crate) trait Keyring: Send + Sync + 'static {
     fn derive(&self, purpose: &str) -> hmac::Key;
 
     /// Makes ready what the keyring will be after a change, and gives it: with one generation more, or
-    /// those of another shard, the newest of which is the current one then, or without an old one. It is durable, and not in use before
-    /// [`Keyring::take_next`].
+    /// those of another shard, the newest of which is the current one then, or without an old one. It is
+    /// durable, and not in use before [`Keyring::take_next`].
     ///
     /// # Errors
     /// [`Error::Keys`] when there is no such generation, or it is the current one.
@@ -341,7 +346,7 @@ impl Keyring for FileKeyring {
         let broken = |why| Error::Keys { path: self.path.clone(), why };
         let guard = self.guard.as_ref();
         let mut file = KeyFile::read(&self.path, &self.region, guard)?;
-        let current = self.generations().last().copied().unwrap_or_default();
+        let current = self.current().unwrap_or_default();
         match change {
             KeyChange::Add => {
                 let number = current.checked_add(1).ok_or_else(|| broken("it is full"))?;

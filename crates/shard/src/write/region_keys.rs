@@ -40,7 +40,7 @@ impl Committer {
         let what = match change {
             KeyChange::Add => {
                 generations::put(&mut batch, &*ready, &node.region, &*node.entropy)?;
-                let number = ready.generations().last().copied().unwrap_or_default();
+                let number = ready.current().unwrap_or_default();
                 format!("generation {number} of the region's key was made")
             }
             KeyChange::Take => {
@@ -69,7 +69,7 @@ impl Committer {
     /// Wraps rows under the current generation. One that is so already, or is gone, is left.
     fn rewrap(&mut self, what: Wrapped, rows: Vec<Key>) -> Result<Result<(), Error>, Error> {
         let node = Arc::clone(&self.node);
-        let current = node.keyring.generations().last().copied().unwrap_or_default();
+        let current = node.keyring.current().unwrap_or_default();
         let (mut batch, mut done, mut damaged) = (Batch::new(), Vec::new(), 0_u64);
         let view = node.engine.view()?;
         for key in rows {

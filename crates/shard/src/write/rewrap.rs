@@ -184,7 +184,7 @@ async fn step(node: &Arc<Node>, what: Wrapped, from: Option<Key>) -> Result<Step
 
 /// Looks at some subjects. Blocks its thread.
 fn look_at_subjects(node: &Node, from: Option<Key>) -> Result<Step, Error> {
-    let current = node.keyring.generations().last().copied();
+    let current = node.keyring.current();
     let limit = ScanLimit { rows: 1, bytes: 1 };
     let mut span = keys::subjects();
     span.from = from.unwrap_or(span.from);
@@ -205,7 +205,7 @@ fn look_at_subjects(node: &Node, from: Option<Key>) -> Result<Step, Error> {
 
 /// Looks at all uploads. Blocks its thread.
 fn look_at_uploads(node: &Node) -> Result<Step, Error> {
-    let current = node.keyring.generations().last().copied();
+    let current = node.keyring.current();
     let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
     let mut step = Step::default();
     for (key, row) in page.rows {
@@ -216,7 +216,7 @@ fn look_at_uploads(node: &Node) -> Result<Step, Error> {
 
 /// Looks at some copies. Blocks its thread.
 fn look_at_copies(node: &Node, from: Option<&[u8]>) -> Result<Step, Error> {
-    let current = node.keyring.generations().last().copied();
+    let current = node.keyring.current();
     let limit = ScanLimit { rows: AT_ONCE, bytes: 4 << 20 };
     let page = node.engine.scan(&copy_keys::sets(from), Order::Ascending, limit)?;
     let next = page.rows.last().map(|(key, _)| key.clone());
