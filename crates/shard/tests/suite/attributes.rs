@@ -7,7 +7,7 @@ use wire::session as proto;
 
 use crate::changes;
 use crate::support::stored::opened;
-use crate::support::{MAP, Place, Running, Session, put_ru, request_id};
+use crate::support::{MAP, Place, Running, Session, delete, put_ru, request_id};
 
 /// Seeds of histories; one that has found a mistake stays.
 const SEEDS: [u64; 6] = [1, 2, 3, 7, 11, 1_764_485_100];
@@ -197,16 +197,6 @@ pub(crate) fn patch(
         request_id: request_id(n).into(),
         attributes: set.encode().into(),
         remove: removed.iter().map(|name| name.as_str().into()).collect(),
-        ..Default::default()
-    }
-}
-
-fn delete(subject: &str, key: &str, n: u64) -> proto::Delete {
-    proto::Delete {
-        subject: subject.into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        request_id: request_id(n).into(),
         ..Default::default()
     }
 }

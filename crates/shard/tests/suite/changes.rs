@@ -16,7 +16,7 @@ use crate::attributes::{attributes, map, patch, put_with};
 use crate::erasure::held;
 use crate::expiry::{LATER, of_kind, started_on, started_with};
 use crate::support::stored::rows_in;
-use crate::support::{Place, Running, Session, SetClock, put_ru, request_id};
+use crate::support::{Place, Running, Session, SetClock, delete, put_ru};
 
 /// The sample map, in which the changes of profiles are kept for an hour.
 pub(crate) fn with_feed() -> String {
@@ -53,16 +53,6 @@ fn short(listed: &proto::Listed) -> Vec<(String, i64, i32)> {
     listed.records.iter().map(one).collect()
 }
 
-fn delete(key: &str, n: u64) -> proto::Delete {
-    proto::Delete {
-        subject: "anna".into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        request_id: request_id(n).into(),
-        ..Default::default()
-    }
-}
-
 fn change(key: &str, version: i64, kind: api::ChangeKind) -> (String, i64, i32) {
     (key.to_owned(), version, kind.into())
 }
@@ -80,7 +70,7 @@ async fn changes_come_in_the_order_of_commits_and_go_on_after_a_restart() {
     session.put(other).await.unwrap();
     session.put(proto::Put { expire_ms: LATER, ..put_ru("anna", "b", b"x", 4) }).await.unwrap();
     session.put(put_ru("anna", "c", b"x", 5)).await.unwrap();
-    session.delete(delete("c", 6)).await.unwrap();
+    session.delete(delete("anna", "c", 6)).await.unwrap();
     session.put(put_ru("boris", "d", b"x", 7)).await.unwrap();
     session.patch(patch("anna", "a", 8, &attributes(&age), &[])).await.unwrap();
     let page = told(&mut session, changes(&begin.next)).await;

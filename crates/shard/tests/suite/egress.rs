@@ -2,7 +2,7 @@
 //! what a role may ask, and that none of the answers tells whether somebody is there.
 
 use crate::erasure::{as_eraser, erase, held};
-use crate::support::{Place, Session, findings, put_ru, request_id};
+use crate::support::{Place, Session, delete, findings, put_ru, request_id};
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::v1::SubjectState;
@@ -356,15 +356,7 @@ async fn a_role_asks_for_its_own_and_nothing_else() {
     let shard = place.start().await;
     let mut session = shard.session().await;
     session.put(put_ru("anna", "k", b"body", 1)).await.unwrap();
-    let delete = |key: &str| {
-        Op::Delete(proto::Delete {
-            subject: "anna".into(),
-            collection: "profiles".into(),
-            key: key.into(),
-            request_id: request_id(9).into(),
-            ..Default::default()
-        })
-    };
+    let delete = |key: &str| Op::Delete(delete("anna", key, 9));
     let create = Op::Create(proto::Create { subject: "new".into(), ..Default::default() });
     let put = || Op::Put(put_ru("anna", "k2", b"x", 2));
     for role in ["reader", "eraser", "operator", "auditor", "shard", "writer", "admin", ""] {

@@ -10,7 +10,7 @@ use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome;
 
-use crate::support::{Place, Running, auditor, put_ru};
+use crate::support::{Place, Running, auditor, get, put_ru};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_session_is_bounded() {
@@ -61,15 +61,6 @@ async fn a_hostile_session_is_bounded() {
         .expect("the drain ends")
         .unwrap();
     drop((silent, session, greedy));
-}
-
-fn get(subject: &str, key: &str) -> Op {
-    Op::Get(proto::Get {
-        subject: subject.into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        ..Default::default()
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

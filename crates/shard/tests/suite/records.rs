@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::support::{Place, SetClock, Stand, findings, put_ru, request_id};
+use crate::support::{Place, SetClock, Stand, delete, findings, put_ru, request_id};
 use ledger::entry::{Entry, Kind};
 use wire::session as proto;
 
@@ -121,24 +121,17 @@ async fn a_request_id_is_forgotten_after_a_day_and_a_condition_still_holds() {
     shard.stop().await.unwrap();
 }
 
-fn delete(key: &str, n: u64) -> proto::Delete {
-    proto::Delete {
-        subject: "anna".into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        request_id: request_id(n).into(),
-        ..Default::default()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_grow_through_deletion_and_conditions_are_kept() {
     let place = Place::new("ru-msk");
     let shard = place.start().await;
     let mut session = shard.session().await;
-    assert_eq!(session.delete(delete("main", 90)).await.err().unwrap(), "SUBJECT_UNKNOWN");
+    assert_eq!(session.delete(delete("anna", "main", 90)).await.err().unwrap(), "SUBJECT_UNKNOWN");
     let one = session.put(put_ru("anna", "main", b"one", 1)).await.unwrap();
-    assert_eq!(session.delete(delete("other", 91)).await.err().unwrap(), "RECORD_NOT_FOUND");
+    assert_eq!(
+        session.delete(delete("anna", "other", 91)).await.err().unwrap(),
+        "RECORD_NOT_FOUND"
+    );
 
     let put = |n, if_version, etag: &str| proto::Put {
         if_version,
@@ -162,16 +155,16 @@ async fn versions_grow_through_deletion_and_conditions_are_kept() {
     let entry = Entry::decode(&two.entry).unwrap();
     assert_eq!((entry.kind, entry.earlier), (Kind::Replace, Some(one.index)));
 
-    let mut gone = delete("main", 8);
+    let mut gone = delete("anna", "main", 8);
     gone.etag = one.etag;
     assert_eq!(session.delete(gone).await.err().unwrap(), "VERSION_MISMATCH");
-    let gone = session.delete(delete("main", 9)).await.unwrap();
+    let gone = session.delete(delete("anna", "main", 9)).await.unwrap();
     assert_eq!(gone.version, 3);
     let entry = receipt("o", &gone).check(Some(b"")).unwrap();
     assert_eq!((entry.kind, entry.earlier), (Kind::Delete, Some(two.index)));
-    assert!(session.delete(delete("main", 9)).await.unwrap().replayed);
+    assert!(session.delete(delete("anna", "main", 9)).await.unwrap().replayed);
     assert_eq!(session.get("anna", "profiles", "main").await.err().unwrap(), "RECORD_NOT_FOUND");
-    assert_eq!(session.delete(delete("main", 10)).await.err().unwrap(), "RECORD_NOT_FOUND");
+    assert_eq!(session.delete(delete("anna", "main", 10)).await.err().unwrap(), "RECORD_NOT_FOUND");
     let again = session.put(put(11, Some(0), "")).await.unwrap();
     let entry = Entry::decode(&again.entry).unwrap();
     assert_eq!((again.version, entry.kind), (4, Kind::Place));

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::support::{Place, Session, findings, put_ru, request_id};
+use crate::support::{Place, Session, findings, get, put_ru, request_id};
 use atlas::{RegionMap, SignedMap};
 use ledger::Signers;
 use ledger::entry::{Detail, Entry, Kind};
@@ -19,15 +19,6 @@ use wire::v1;
 /// Calls that a test keeps in flight.
 const IN_FLIGHT: usize = 4_096;
 const FRAME: usize = 256;
-
-fn get(subject: &str, key: &str) -> Op {
-    Op::Get(proto::Get {
-        subject: subject.into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        ..Default::default()
-    })
-}
 
 fn patient(session: &mut Session, op: Op) -> proto::Call {
     proto::Call { deadline_ms: 600_000, ..session.wrap(op) }

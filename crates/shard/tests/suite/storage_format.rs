@@ -6,7 +6,7 @@ use engine::{Batch, Engine};
 
 use crate::support::auditor::auditor;
 use crate::support::stored::opened;
-use crate::support::{Place, Stand, put_ru, request_id};
+use crate::support::{Place, Stand, delete, put_ru};
 use shard::Error;
 use wire::session as proto;
 use wire::v1 as api;
@@ -18,16 +18,6 @@ fn change(place: &Place, change: impl FnOnce(&dyn Engine, &mut Batch)) {
     change(&*store, &mut batch);
     let head = store.head().unwrap();
     store.commit(batch, head, head.size).unwrap();
-}
-
-fn delete(key: &str, n: u64) -> proto::Delete {
-    proto::Delete {
-        subject: "anna".into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        request_id: request_id(n).into(),
-        ..Default::default()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +50,7 @@ async fn a_small_put_is_one_row_and_a_large_one_two() {
                     let found = session.get("anna", "profiles", "main").await.unwrap();
                     assert!(found.body == *body, "the body is another");
                 }
-                None => drop(session.delete(delete("main", n)).await.unwrap()),
+                None => drop(session.delete(delete("anna", "main", n)).await.unwrap()),
             }
             drop(session);
             shard.stop().await.unwrap();
@@ -96,7 +86,7 @@ async fn what_needs_no_body_reads_none() {
     let lost = session.get("anna", "profiles", "k1").await.err().unwrap();
     assert_eq!(lost, "STORED_DATA_DAMAGED");
     // Dry runs.
-    let dry = proto::Delete { validate_only: true, ..delete("k1", 20) };
+    let dry = proto::Delete { validate_only: true, ..delete("anna", "k1", 20) };
     assert_eq!(session.delete(dry).await.unwrap().version, 2);
     let dry = proto::Put { validate_only: true, ..put_ru("anna", "k1", b"x", 21) };
     assert_eq!(session.put(dry).await.unwrap().version, 2);
@@ -107,7 +97,7 @@ async fn what_needs_no_body_reads_none() {
     let again = session.put(put_ru("anna", "k1", &large, 1)).await.unwrap();
     assert!(again.replayed && !again.entry.is_empty());
     assert_eq!(session.put(put_ru("anna", "k2", b"x", 23)).await.unwrap().version, 2);
-    assert_eq!(session.delete(delete("k3", 24)).await.unwrap().version, 2);
+    assert_eq!(session.delete(delete("anna", "k3", 24)).await.unwrap().version, 2);
     // A walk through the store.
     let asked = api::LedgerReconcileRequest { rows: 10, ..Default::default() };
     let told = auditor(&shard).await.reconcile(asked).await.unwrap().into_inner();

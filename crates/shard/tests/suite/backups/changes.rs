@@ -1,6 +1,7 @@
 //! Backups of what has changed since a whole one.
 
 use super::*;
+use crate::support::delete;
 
 /// Makes a backup. Its name has its second: in the same one there is no other.
 async fn another(place: &Place, since: Option<&Path>) -> Result<MadeBackup, Error> {
@@ -20,14 +21,7 @@ async fn two_backups(place: &Place) -> (MadeBackup, MadeBackup) {
     let whole = backup(place).await.unwrap();
     fill(&mut session, 200..210).await;
     session.put(put_ru("p1", "main", b"another", 900)).await.unwrap();
-    let gone = proto::Delete {
-        subject: "p2".into(),
-        collection: "profiles".into(),
-        key: "main".into(),
-        request_id: request_id(901).into(),
-        ..Default::default()
-    };
-    session.delete(gone).await.unwrap();
+    session.delete(delete("p2", "main", 901)).await.unwrap();
     erase(&mut session, "p3", 902).await.unwrap();
     stop(shard, session).await;
     let changes = another(place, Some(&whole.path)).await.unwrap();

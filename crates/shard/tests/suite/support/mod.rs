@@ -10,6 +10,7 @@
 
 pub(crate) mod auditor;
 pub(crate) mod pki;
+mod requests;
 pub(crate) mod secure_shard;
 pub(crate) mod store;
 pub(crate) mod stored;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use atlas::{Annex, EvidenceKind, Finding, Findings, RegionMap};
+use atlas::{Annex, RegionMap};
 use engine::{Backend, Disk, Embedded};
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::health::Health;
@@ -28,13 +29,14 @@ use link::tls::Tls;
 use shard::{
     AuditorEntrance, Auditors, Environment, Error, KeyringSource, LogSettings, Settings, Shard,
 };
-use terms::{Clock, RegionId, RequestId, ShardId, UnixMillis};
+use terms::{Clock, RegionId, ShardId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
+pub(crate) use requests::{delete, findings, get, put_ru, request_id};
 pub(crate) use store::{Database, Stand, copy_folder};
 
 /// Time in which a shard that has ended lets go of its store.
@@ -466,34 +468,5 @@ fn written(answer: Answer) -> Result<proto::Written, String> {
         Ok(proto::reply::Outcome::Written(written)) => Ok(written),
         Ok(_) => panic!("a write is answered with what was written"),
         Err(fault) => Err(fault.reason),
-    }
-}
-
-pub(crate) fn request_id(n: u64) -> Vec<u8> {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&n.to_be_bytes());
-    RequestId::from_bytes(bytes).bytes().to_vec()
-}
-
-pub(crate) fn findings(of: &[(&str, &str)]) -> Vec<u8> {
-    let mut findings = Findings::new();
-    for (kind, country) in of {
-        let kind = EvidenceKind::parse(kind).expect("a kind");
-        findings.insert(Finding::parse(kind, country).expect("a finding")).expect("room");
-    }
-    findings.encode()
-}
-
-/// A put that creates a Russian resident.
-pub(crate) fn put_ru(subject: &str, key: &str, body: &[u8], n: u64) -> proto::Put {
-    proto::Put {
-        subject: subject.into(),
-        collection: "profiles".into(),
-        key: key.into(),
-        body: body.to_vec().into(),
-        request_id: request_id(n).into(),
-        create_subject: true,
-        findings: findings(&[("citizenship", "RU"), ("residence", "RU")]).into(),
-        ..Default::default()
     }
 }
