@@ -17,7 +17,7 @@ const SUBJECTS: u64 = 700;
 const WITHIN: Duration = Duration::from_secs(60);
 static ID: AtomicU64 = AtomicU64::new(0);
 
-async fn ask(place: &Place, request: KeyRequest) -> Result<Vec<Generation>, String> {
+pub(crate) async fn ask(place: &Place, request: KeyRequest) -> Result<Vec<Generation>, String> {
     let id = format!("{request:?}-{}", ID.fetch_add(1, Ordering::Relaxed));
     let asked = place.settings().ask_about_keys(id, request, WITHIN).await;
     match asked {
@@ -30,7 +30,7 @@ async fn ask(place: &Place, request: KeyRequest) -> Result<Vec<Generation>, Stri
 }
 
 /// Waits until nothing is wrapped under an old generation.
-async fn rewrapped(place: &Place) -> Vec<Generation> {
+pub(crate) async fn rewrapped(place: &Place) -> Vec<Generation> {
     loop {
         let all = ask(place, KeyRequest::Status).await.unwrap();
         if all.iter().all(|it| it.current || it.subjects == 0) {
@@ -52,7 +52,7 @@ async fn started(place: &Place) -> (Running, Session) {
     (shard, session)
 }
 
-fn of(number: u32, current: bool, subjects: u64) -> Generation {
+pub(crate) fn of(number: u32, current: bool, subjects: u64) -> Generation {
     Generation { number, current, subjects }
 }
 

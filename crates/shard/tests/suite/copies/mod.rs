@@ -9,6 +9,7 @@
 )]
 
 mod changed;
+mod key_rotation;
 mod maps;
 mod moved;
 mod peers;
