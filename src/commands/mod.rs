@@ -170,6 +170,8 @@ enum ShardCommand {
     },
     /// Confirm the machine's clock, for a shard that refuses writes because the clock jumped ahead
     ConfirmClock(Config),
+    /// Move slots from a running shard to another one of its region, or show how far that is
+    MoveSlots(serve::slots::Arguments),
     /// End the log period of a shard, running or stopped, and begin the next
     RotateLog(Config),
     /// Continue with a store that has lost signed data: opens a new log period that names the loss
@@ -255,12 +257,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Gateway(Config { config }) => serve::gateway::run(&config),
         Command::Shard(ShardArguments { command: Some(command), .. }) => match command {
             ShardCommand::Init { new_keyring, keyring, json, config } => {
-                let keyring = match keyring {
-                    Some(file) => KeyringSource::File(file),
-                    None if new_keyring => KeyringSource::New,
-                    None => KeyringSource::Folder,
-                };
-                serve::shard::init(&config.config, &keyring, json)
+                serve::shard::init(&config.config, &keyring_of(new_keyring, keyring), json)
             }
             ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
             ShardCommand::ShowTransitKey { json, config } => {
@@ -281,6 +278,7 @@ pub(crate) fn main() -> ExitCode {
             }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
+            ShardCommand::MoveSlots(arguments) => serve::slots::run(&arguments),
             ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
             ShardCommand::Recover {
                 erasures,
@@ -319,6 +317,15 @@ pub(crate) fn main() -> ExitCode {
             }
             failure.exit.into()
         }
+    }
+}
+
+/// Where a new shard has its region's keyring from.
+fn keyring_of(new: bool, file: Option<PathBuf>) -> KeyringSource {
+    match file {
+        Some(file) => KeyringSource::File(file),
+        None if new => KeyringSource::New,
+        None => KeyringSource::Folder,
     }
 }
 

@@ -9,6 +9,7 @@ mod geoip;
 mod maps;
 pub(crate) mod readyz;
 pub(crate) mod shard;
+pub(crate) mod slots;
 mod standby;
 pub(crate) mod status;
 mod tls;

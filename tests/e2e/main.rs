@@ -52,6 +52,7 @@ mod sandbox;
 mod sealed;
 mod sealed_reads;
 mod serve;
+mod slot_moves;
 mod slots;
 mod social;
 mod subjects;

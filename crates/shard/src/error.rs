@@ -140,6 +140,9 @@ pub enum Error {
     /// A running shard has refused what was asked about the region's keys.
     #[error("the shard says: {0}")]
     KeysRefused(String),
+    /// A running shard has refused what was asked about moves of its slots.
+    #[error("the shard says: {0}")]
+    SlotsRefused(String),
     /// A generation cannot be destroyed yet.
     #[error(
         "{subjects} subjects are still wrapped under generation {generation}: wait until they are wrapped under the current one"

@@ -45,6 +45,7 @@ pub use error::Error;
 pub use log::key_request::{Generation, KeyRequest};
 pub use log::known_erasures::Erasures;
 pub use log::rotation_request::Rotated;
+pub use log::slots_request::{SlotsRequest, SlotsStatus};
 pub use log::verifier_keys::LogKey;
 pub use relocate::peers::Peers;
 pub use settings::{LogSettings, PeriodMax, Settings, Token, Witness};

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::store::aead::BodyCipher;
 use crate::store::claims::Claims;
 use crate::store::feed::FeedKey;
+use crate::store::foreign_log;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::Keyring;
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
@@ -144,6 +145,27 @@ impl Node {
     /// The period of a log of this shard, by what records name it.
     pub(crate) fn period_of(&self, log: LogId) -> Result<Period, Error> {
         self.growing.load().period_of(log).ok_or(Error::Damaged("records"))
+    }
+
+    /// The origin of a log that records name: of this shard, or of one from which slots have come.
+    pub(crate) fn origin_of(&self, log: LogId) -> Result<String, Error> {
+        match self.growing.load().period_of(log) {
+            Some(period) => Ok(self.origins().of(period)),
+            None => foreign_log::origin(&*self.engine, log)?.ok_or(Error::Damaged("records")),
+        }
+    }
+
+    /// The origins of all logs that rows here may name.
+    pub(crate) fn all_origins(&self) -> Result<Vec<String>, Error> {
+        let own = (Period::FIRST.0..=self.growing.load().name.period.0).map(Period);
+        let mut all = foreign_log::all(&*self.engine)?;
+        all.extend(own.map(|period| self.origins().of(period)));
+        Ok(all)
+    }
+
+    /// Refuses what was read of a slot that another shard may have by now.
+    pub(crate) fn still_owns(&self, slot: Slot) -> Result<(), Rejection> {
+        if self.owns(slot) { Ok(()) } else { Err(Rejection::new(Reason::SlotNotOwned)) }
     }
 
     /// What the rows of subjects are sealed and named with.

@@ -54,7 +54,7 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
         entropy: Arc::new(SystemEntropy),
         cipher: &AesGcm,
-        slots: watch::Sender::new(OwnSlots { served: SlotSet::ALL, unconfirmed: SlotSet::NONE }),
+        slots: watch::Sender::new(OwnSlots { served: SlotSet::ALL, ..OwnSlots::default() }),
         subjects: quick_cache::sync::Cache::new(1 << 16),
         metrics: Metrics::new(&mut Registry::new()),
         ingress: None,

@@ -222,7 +222,7 @@ reasons! {
     /// The process is going down.
     ShuttingDown "SHUTTING_DOWN" Unavailable SameRequestId "send the same request again";
     /// The shard does not own the subject's slot, or several shards of the region own it.
-    SlotNotOwned "SLOT_NOT_OWNED" Unavailable SameRequestId "send the same request again once the region's operators have put its slots right: `bailiwick map status` names those that no shard, or more than one, has";
+    SlotNotOwned "SLOT_NOT_OWNED" Unavailable SameRequestId "send the same request again: a slot that moves to another shard of the region is served there in a moment. If it stays so, the region's operators have to put its slots right: `bailiwick map status` names those that no shard, or more than one, has";
     /// The subject's records are on their way to another region.
     SubjectMoving "SUBJECT_MOVING" Unavailable SameRequestId "send the same request again: once the move is done, the answer names the region";
     /// A subject of that id is just being created for another region, or asking the other regions took too long. Nothing was stored.

@@ -63,6 +63,22 @@ impl SlotSet {
         &self.0
     }
 
+    /// The slots that a text names: numbers and ranges, as a set is shown. `None`: it names something
+    /// else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut set = Self::NONE;
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let number = |text: &str| text.trim().parse::<u16>().ok().filter(|n| *n < SLOTS);
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return None;
+            }
+            (first..=last).for_each(|n| set.insert(Slot(n)));
+        }
+        Some(set)
+    }
+
     /// Adds a slot.
     pub fn insert(&mut self, slot: Slot) {
         if let Some(byte) = self.0.get_mut(usize::from(slot.0 / 8)) {
@@ -127,6 +143,12 @@ impl SlotSet {
     }
 }
 
+impl Default for SlotSet {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl FromIterator<Slot> for SlotSet {
     fn from_iter<T: IntoIterator<Item = Slot>>(slots: T) -> Self {
         let mut set = Self::NONE;
@@ -166,6 +188,10 @@ mod tests {
         let rest = SlotSet::ALL.without(&set);
         assert_eq!(rest.or(&set), SlotSet::ALL);
         assert!(rest.and(&set).is_empty());
+        assert_eq!(SlotSet::parse(&set.to_string()), Some(set));
+        for wrong in ["", "1-", "3-2", "1024", "a", "1,,2"] {
+            assert_eq!(SlotSet::parse(wrong), None, "{wrong}");
+        }
         let mut one = SlotSet::NONE;
         one.insert(slot(9));
         assert_eq!(one.as_bytes()[1], 2);

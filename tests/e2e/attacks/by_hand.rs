@@ -144,6 +144,7 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             | proto::reply::Outcome::History(_)
             | proto::reply::Outcome::Surveyed(_)
             | proto::reply::Outcome::Slots(_)
+            | proto::reply::Outcome::SlotStands(_)
             | proto::reply::Outcome::Indexes(_)
             | proto::reply::Outcome::TransitKey(_),
         ) => "told of maps".to_owned(),

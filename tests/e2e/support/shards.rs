@@ -1,6 +1,7 @@
 //! A region of several shards.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::Deployment;
 use super::maps::text;
@@ -45,6 +46,56 @@ pub(crate) fn add_unknown(deployment: &Deployment, region: &str) -> Server {
     fs::write(&path, config).expect("a configuration can be written");
     init(deployment, region);
     second
+}
+
+/// One more shard of a region.
+pub(crate) struct Further {
+    pub(crate) server: Server,
+    pub(crate) config: PathBuf,
+    pub(crate) audit: u16,
+}
+
+/// Gives a region that was configured further shards, up to `count` with equal parts of the slots. The first
+/// one was made with all slots, and has them until they move.
+pub(crate) fn spread(deployment: &Deployment, region: &str, count: u16) -> Vec<Further> {
+    let root = deployment.root();
+    let own =
+        fs::read_to_string(root.join(format!("shard-{region}.toml"))).expect("a configuration");
+    let path = root.join(format!("annex-{region}.toml"));
+    let part = |n: u16| format!("{}-{}", n * 1024 / count, (n + 1) * 1024 / count - 1);
+    let mut annex = fs::read_to_string(&path).expect("an annex").replace("0-1023", &part(0));
+    let mut further = Vec::new();
+    for n in 1..count {
+        let (port, admin, audit) = (free_port(), free_port(), free_port());
+        let name = format!("s{}", n + 1);
+        annex += &format!(
+            "[[shards]]\nname = \"{name}\"\naddress = \"http://127.0.0.1:{port}\"\n\
+             audit = \"http://127.0.0.1:{audit}\"\nslots = \"{}\"\n",
+            part(n)
+        );
+        let config = own.replace("\"s1\"", &format!("\"{name}\""));
+        let mut config = config.replace(&format!("/{region}/"), &format!("/{region}-{}/", n + 1));
+        let old = [deployment.port(region), deployment.audit_port(region)];
+        for (old, new) in old.into_iter().zip([port, audit]) {
+            config = config.replace(&format!(":{old}\""), &format!(":{new}\""));
+        }
+        let lines = config.lines().map(|line| match line.starts_with("admin_listen") {
+            true => format!("admin_listen = \"127.0.0.1:{admin}\"\n"),
+            false => format!("{line}\n"),
+        });
+        let (text, config) =
+            (lines.collect::<String>(), root.join(format!("shard-{region}-{}.toml", n + 1)));
+        fs::write(&config, text).expect("a configuration can be written");
+        let server = Server::new("shard", &format!("{region}-{}", n + 1), &config, admin);
+        further.push(Further { server, config, audit });
+    }
+    fs::write(&path, annex).expect("an annex can be written");
+    let keyring = deployment.keys_dir(region).join(format!("{region}.keyring"));
+    for Further { config, .. } in &further {
+        let made = run(&["shard", "init", "--config", text(config), "--keyring", text(&keyring)]);
+        assert_eq!(made.code, 0, "{made:?}");
+    }
+    further
 }
 
 /// Lets the annex give each half to the other shard.

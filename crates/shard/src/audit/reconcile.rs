@@ -230,7 +230,8 @@ impl Walk<'_> {
                 None => return Ok(()),
             },
         };
-        if matches!(subject.status, Status::Left(_)) {
+        let left = self.node.slots.borrow().on_the_way.left.contains(owner.slot);
+        if left || matches!(subject.status, Status::Left(_)) {
             // The log says that it was given away.
             return Ok(());
         }
@@ -285,7 +286,7 @@ impl Walk<'_> {
 /// What opens an entry.
 fn opened(node: &Node, address: &Address, head: &Head) -> Result<api::OpenedEntry, Error> {
     Ok(api::OpenedEntry {
-        origin: node.origins().of(node.period_of(head.entry.log)?),
+        origin: node.origin_of(head.entry.log)?,
         index: head.entry.index.0,
         opening: head.opening.to_vec().into(),
         statement: address.statement(head.version, head.digest).into(),

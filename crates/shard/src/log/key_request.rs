@@ -118,7 +118,7 @@ impl Settings {
 }
 
 /// Writes a file whole under its name.
-fn write(path: PathBuf, text: &str) -> Result<(), Error> {
+pub(super) fn write(path: PathBuf, text: &str) -> Result<(), Error> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));

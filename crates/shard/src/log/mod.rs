@@ -10,6 +10,7 @@ pub(crate) mod first_commit;
 pub(crate) mod key_request;
 pub(crate) mod known_erasures;
 pub(crate) mod rotation_request;
+pub(crate) mod slots_request;
 pub(crate) mod verifier_keys;
 pub(crate) mod view;
 pub(crate) mod witness;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use atlas::Country;
+use ledger::entry::Role;
 use terms::{Reason, TenantId};
 
 use crate::node::Node;
+use crate::store::growing_log::GrowingLog;
 use crate::store::principal::Principal;
 
 /// Who asks.
@@ -22,6 +24,16 @@ pub(crate) struct Asker {
 pub(crate) struct Stands {
     pub(crate) gateway: Country,
     pub(crate) caller: Option<Country>,
+}
+
+impl Asker {
+    /// A shard, about a slot with the people of all tenants. Nothing of a tenant is asked for so.
+    pub(crate) fn of_shards(log: &GrowingLog, name: &str, territory: Country) -> Self {
+        let who = Principal::new(log, None, name, Role::Shard, None);
+        let tenant = TenantId::parse("shards").expect("a name");
+        let stands = Stands { gateway: territory, caller: Some(territory) };
+        Self { tenant, who: Arc::new(who), stands }
+    }
 }
 
 impl Stands {

@@ -31,6 +31,7 @@ impl AskBinding {
         let map = reader.node.map();
         let judged = EpochNumber::of(&map);
         let bound = self.jurisdictions(reader, &map);
+        let bound = reader.node.still_owns(self.owner.slot).and(bound);
         let Self { reply, asker, collection, .. } = self;
         match bound {
             // No question about a person is silent.

@@ -33,7 +33,8 @@ impl Locate {
     pub(crate) fn serve(self, reader: &Reader) {
         // Before anything is judged: should another map come in, it is judged again.
         let judged = EpochNumber::of(&reader.node.map());
-        match self.located(reader, judged) {
+        let located = self.located(reader, judged);
+        match reader.node.still_owns(self.asked.slot).and(located) {
             Ok(located) => self.answer(reader, located, judged),
             Err(fault) => {
                 reader.node.report(&fault);

@@ -64,7 +64,8 @@ impl AboutPerson {
     pub(crate) fn serve(self, reader: &Reader) {
         // Before anything is judged: should another map come in, it is judged again.
         let judged = EpochNumber::of(&reader.node.map());
-        match self.held(reader) {
+        let held = self.held(reader);
+        match reader.node.still_owns(self.owner.slot).and(held) {
             Ok(held) => self.note(reader, held, judged),
             Err(fault) => {
                 reader.node.report(&fault);

@@ -89,7 +89,8 @@ impl Reader {
             let home = self.egress(&get.lookup, judged).at_home();
             let subject = next();
             let record = home.then(|| get.take_rows(&mut next));
-            match self.let_in(&get, judged, subject) {
+            let let_in = self.let_in(&get, judged, subject);
+            match self.read_here(&get.lookup, let_in) {
                 Err(fault) => self.refuse(get.reply, fault),
                 Ok(subject) => match record {
                     Some(record) => ready.push((get, subject, record)),
@@ -118,6 +119,14 @@ impl Reader {
             apart.extend(self.one(get, judged, &subject, record));
         }
         Ok(apart)
+    }
+
+    /// What was read, unless another shard of the region may have written since.
+    fn read_here<T>(&self, of: &Lookup, read: Result<T, Rejection>) -> Result<T, Rejection> {
+        match of.copy_of {
+            None => self.node.still_owns(of.address.owner.slot).and(read),
+            Some(_) => read,
+        }
     }
 
     fn refuse(&self, reply: ReplySlot, fault: Rejection) {
@@ -179,7 +188,7 @@ impl Reader {
         opened: Result<Opened, Rejection>,
     ) -> Option<Get> {
         let Get { mut reply, deadline, lookup, .. } = get;
-        match opened {
+        match self.read_here(&lookup, opened) {
             Ok(Opened::Apart(bytes)) => {
                 // While it waits for more, it keeps nothing from others.
                 reply.room = None;

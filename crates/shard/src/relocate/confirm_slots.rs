@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::node::Node;
 use crate::relocate::drive::Driver;
 use crate::relocate::peer_session::{CallEnd, PeerSession};
-use crate::relocate::peers::PeerShard;
+use crate::relocate::peers::{PeerShard, RegionShards};
 use crate::write::command::Errand;
 use crate::write::committer::Queue;
 
@@ -25,9 +25,9 @@ impl Driver {
     /// Done once the other shards of the region have confirmed all slots of the store.
     pub(crate) fn confirm_slots(
         &self,
-        others: Vec<PeerShard>,
+        others: RegionShards,
     ) -> impl Future<Output = ()> + Send + use<> {
-        confirm(Arc::clone(&self.node), self.queue.clone(), others, self.tls.clone())
+        confirm(Arc::clone(&self.node), self.queue.clone(), others.others, self.tls.clone())
     }
 }
 
@@ -37,7 +37,12 @@ async fn confirm(node: Arc<Node>, queue: Queue, others: Vec<PeerShard>, tls: Opt
         if unconfirmed.is_empty() {
             return;
         }
-        let free = free(&node, &others, tls.as_ref(), unconfirmed).await;
+        let mut free = free(&node, &others, tls.as_ref(), unconfirmed).await;
+        if others.len() > 1 {
+            // One that goes from one of the others to another, asked after it came and before it left, is of
+            // neither: it is asked for again. No second move of it begins meanwhile, since this store has it.
+            free = self::free(&node, &others, tls.as_ref(), free).await;
+        }
         if !free.is_empty() {
             // If the queue is full, the next round does it.
             queue.submit_errand(Errand::ConfirmSlots(free));

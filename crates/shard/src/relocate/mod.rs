@@ -15,4 +15,7 @@ pub(crate) mod peers;
 pub(crate) mod receipt;
 mod rounds;
 pub(crate) mod show;
+pub(crate) mod slot_moves;
+mod slot_orders;
+pub(crate) mod slot_survey;
 pub(crate) mod travel;

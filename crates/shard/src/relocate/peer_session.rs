@@ -8,7 +8,7 @@ use bytes::Bytes;
 use link::session::{Dialled, Frames, MESSAGE_BYTES_MAX, PROTOCOL, dial};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
-use terms::{Reason, Rejection, SlotSet, TenantId};
+use terms::{Reason, Rejection, Slot, SlotSet, TenantId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Streaming;
@@ -160,6 +160,26 @@ impl PeerSession {
             proto::reply::Outcome::Slots(slots) => {
                 SlotSet::from_bytes(&slots).ok_or_else(|| self.mistaken())
             }
+            _ => Err(self.mistaken()),
+        }
+    }
+
+    /// Asks for one step of the move of a slot, as [`PeerSession::call`].
+    ///
+    /// # Errors
+    /// [`CallEnd`].
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
+    pub(crate) async fn slot(
+        &mut self,
+        node: &Node,
+        slot: Slot,
+        move_id: &[u8; 16],
+        step: proto::slot_move::Step,
+    ) -> Result<proto::SlotStands, CallEnd> {
+        let (slot, move_id) = (u32::from(slot.number()), move_id.to_vec().into());
+        let of = proto::SlotMove { slot, move_id, step: Some(step) };
+        match self.ask_one(node, vec![(String::new(), Op::SlotMove(of))]).await? {
+            proto::reply::Outcome::SlotStands(stands) => Ok(stands),
             _ => Err(self.mistaken()),
         }
     }

@@ -1,15 +1,23 @@
 //! Where other shards are reached: by their regions' annexes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
-use terms::{RegionId, ShardId, Slot};
+use terms::{RegionId, ShardId, Slot, SlotSet};
 
 /// The annexes of other regions. Clones share them. Without that of a region, nothing moves there.
 #[derive(Clone, Default)]
 pub struct Peers(Arc<ArcSwap<Vec<Annex>>>);
+
+/// The other shards of this region, and the slots that the annex gives to each shard.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RegionShards {
+    pub(crate) others: Vec<PeerShard>,
+    pub(crate) wished: BTreeMap<ShardId, SlotSet>,
+}
 
 /// Another shard, of another region or of this one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

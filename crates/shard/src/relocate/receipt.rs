@@ -73,7 +73,7 @@ fn proven(
 ) -> Result<MoveProven, Rejection> {
     let proof = MoveProof::open(row, owner, subject.incarnation, &node.region, subject.key())?;
     let MoveProof { digest, source, entry: at, opening } = proof;
-    let origin = node.origins().of(node.period_of(at.log)?);
+    let origin = node.origin_of(at.log)?;
     let view = views.of(&origin).map_err(|fault| match fault.reason {
         Reason::LogUnknown => log_lost(),
         _ => fault,

@@ -365,7 +365,7 @@ mod tests {
         node.engine.commit(batch, head, head.size).expect("a commit");
 
         let confirmed =
-            node.slots.send_replace(OwnSlots { served: SlotSet::NONE, unconfirmed: SlotSet::ALL });
+            node.slots.send_replace(OwnSlots { unconfirmed: SlotSet::ALL, ..OwnSlots::default() });
         let found = due(&node).expect("a look");
         assert_eq!((found.moving, found.left, found.copies), (1, 1, 1));
         let work: Vec<&(RegionId, Slot)> = found.work.keys().collect();

@@ -23,6 +23,7 @@ use crate::store::claims::Ticket;
 use crate::store::index_state::IndexesBuilding;
 use crate::store::participants::Participant;
 use crate::store::region_maps::Taken;
+use crate::store::slot_move::ComingState;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
 pub(crate) use copies::{Copied, CopiedState, CopiesHeld, FoundCopy};
@@ -66,6 +67,8 @@ pub(crate) enum Outcome {
     Indexes(IndexesBuilding),
     /// The slots of which the store has the ownership row.
     Slots(Box<SlotSet>),
+    /// How far a slot is that comes to here.
+    SlotStand(Box<SlotStand>),
     /// What binds a person.
     Binding(Binding),
     /// How far a move to here is.
@@ -79,6 +82,45 @@ pub(crate) enum Outcome {
     /// The proof of a move to here.
     MoveProof(Box<MoveProven>),
     Rejected(Rejection),
+}
+
+/// How far a slot is that comes to here.
+#[derive(Default)]
+pub(crate) struct SlotStand {
+    pub(crate) state: SlotState,
+    /// The key of the row that came last.
+    pub(crate) after: Vec<u8>,
+    /// The log and index of the entry with which it began.
+    pub(crate) origin: String,
+    pub(crate) index: u64,
+    /// Whether the store has the ownership row.
+    pub(crate) held: bool,
+    /// Of what has come, if that was asked for.
+    pub(crate) digest: Option<[u8; 32]>,
+}
+
+/// The state of a slot that comes to here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum SlotState {
+    /// Nothing is known of that move.
+    #[default]
+    None,
+    Staging,
+    Installing,
+    Adopted,
+    Dropped,
+}
+
+impl SlotState {
+    /// That of a stored row.
+    pub(crate) const fn of(state: &ComingState) -> Self {
+        match state {
+            ComingState::Staging(_) => Self::Staging,
+            ComingState::Installing(_) => Self::Installing,
+            ComingState::Adopted => Self::Adopted,
+            ComingState::Dropped => Self::Dropped,
+        }
+    }
 }
 
 /// Which jurisdictions bind a person in a collection.
@@ -287,6 +329,7 @@ pub(crate) mod tests {
             Outcome::AskFirst(_) => "ask first",
             Outcome::Arrived(_) | Outcome::Moves(..) | Outcome::MoveProof(_) => "something else",
             Outcome::Copied(_) | Outcome::CopiesHeld(_) => "something else",
+            Outcome::SlotStand(_) => "something else",
         }
     }
 

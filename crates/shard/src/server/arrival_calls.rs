@@ -203,7 +203,11 @@ fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Prepared, Reject
             return answer(Arrived::of(ArrivedState::None));
         }
     };
-    let period = node.period_of(at.log)?;
+    let Ok(period) = node.period_of(at.log) else {
+        // The subject's slot has come from another shard since, whose log has the entry.
+        node.origin_of(at.log)?;
+        return Err(Reason::LogUnknown.into());
+    };
     let view = match views.of(&node.origins().of(period)) {
         Err(fault) if fault.reason == Reason::LogUnknown && period < node.growing().name.period => {
             let entry = entry_in_row(&*node.engine, period, at)?;

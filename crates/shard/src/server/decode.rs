@@ -152,7 +152,8 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
             | proto::moves::Of::All(_)) => Call::Caller(CallerCall::Moves(of)),
         },
         // Asked by shards alone.
-        Op::Arrival(_) | Op::Copy(_) | Op::HeldCopies(_) | Op::AskSlots(_) => return None,
+        Op::Arrival(_) | Op::Copy(_) | Op::HeldCopies(_) => return None,
+        Op::AskSlots(_) | Op::SlotMove(_) => return None,
         Op::LocateKey(_) => Call::Gateway(GatewayCall::LocateKey),
         Op::IndexStatus(_) => Call::Gateway(GatewayCall::IndexStatus),
         Op::TransitKey(_) => Call::Gateway(GatewayCall::TransitKey),

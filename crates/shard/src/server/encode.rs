@@ -14,7 +14,8 @@ use crate::policy::map_impact::Impact;
 use crate::policy::rulings::Verdict;
 use crate::reply::{
     Binding, Chosen, Claimed, Copied, CopiedState, CopiesHeld, Found, FoundCopy, Held,
-    HeldCollection, HeldState, Listed, Located, Outcome, Page, Receipt, Written,
+    HeldCollection, HeldState, Listed, Located, Outcome, Page, Receipt, SlotStand, SlotState,
+    Written,
 };
 use crate::server::ruling_message;
 use crate::store::accesses::Access;
@@ -85,6 +86,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         }
         Outcome::LocateKey(key) => Sent::LocateKey(key.unwrap_or_default()),
         Outcome::TransitKey(note) => Sent::TransitKey(note),
+        Outcome::SlotStand(stand) => Sent::SlotStands(slot_stands(*stand)),
         Outcome::Slots(slots) => Sent::Slots(slots.as_bytes().to_vec().into()),
         Outcome::Indexes(building) => Sent::Indexes(indexes(building)),
         Outcome::Binding(Binding { jurisdictions, judged }) => Sent::Binding(proto::Binding {
@@ -95,6 +97,20 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         Outcome::Rejected(fault) => Sent::Fault(link::session::to_wire(&fault)),
     };
     proto::Reply { id, outcome: Some(outcome) }
+}
+
+fn slot_stands(stand: SlotStand) -> proto::SlotStands {
+    use proto::slot_stands::State;
+    let SlotStand { state, after, origin, index, held, digest } = stand;
+    let state = match state {
+        SlotState::None => State::None,
+        SlotState::Staging => State::Staging,
+        SlotState::Installing => State::Installing,
+        SlotState::Adopted => State::Adopted,
+        SlotState::Dropped => State::Dropped,
+    };
+    let digest = digest.map(|digest| digest.to_vec()).unwrap_or_default().into();
+    proto::SlotStands { state: state.into(), after: after.into(), origin, index, digest, held }
 }
 
 fn found_copy(of: &FoundCopy) -> proto::FoundCopy {

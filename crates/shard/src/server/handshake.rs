@@ -136,6 +136,11 @@ impl OtherShard {
         Asker { tenant, who: Arc::new(who), stands }
     }
 
+    /// The same, about a slot with the people of all tenants.
+    pub(crate) fn asker_of_slots(&self, node: &Node, territory: Country) -> Asker {
+        Asker::of_shards(&node.growing(), &format!("{}/{}", self.region, self.shard), territory)
+    }
+
     /// Whether it is another shard than this one, of a region of that map.
     fn is_other(&self, map: &RegionMap, node: &Node) -> bool {
         let own = self.region == node.region && self.shard == node.shard;

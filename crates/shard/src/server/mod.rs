@@ -13,6 +13,7 @@ pub(crate) mod proof_waiter;
 mod put_all;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
+mod slot_calls;
 mod upload_calls;
 mod write_calls;
 
@@ -115,7 +116,7 @@ impl Shard {
         let (log, cosigned) = (&settings.log, self.cosigned);
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
         tend(&mut beside, &node, &queue, &settings);
-        beside.spawn(driver.confirm_slots(self.others));
+        driver.tend_slots(&mut beside, self.others, settings.clone());
         driver.tend_copies(&mut beside);
         beside.spawn(driver.run());
         let served = tokio::select! {

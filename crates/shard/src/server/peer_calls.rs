@@ -7,13 +7,16 @@ use wire::session::call::Op;
 
 use crate::log::view::LogViews;
 use crate::read::reader::Reader;
-use crate::reply::{Outcome, ReplySlot};
+use crate::reply::ReplySlot;
 use crate::server::handshake::{Gateway, OtherShard};
-use crate::server::{arrival_calls, copy_calls};
+use crate::server::{arrival_calls, copy_calls, slot_calls};
 
 /// Whether shards alone ask that.
 pub(crate) const fn are_of_shards(op: Option<&Op>) -> bool {
-    matches!(op, Some(Op::Arrival(_) | Op::Copy(_) | Op::HeldCopies(_) | Op::AskSlots(_)))
+    matches!(
+        op,
+        Some(Op::Arrival(_) | Op::Copy(_) | Op::HeldCopies(_) | Op::AskSlots(_) | Op::SlotMove(_))
+    )
 }
 
 /// Answers a call of another shard.
@@ -27,9 +30,9 @@ pub(crate) fn serve(
 ) {
     let node = &reader.node;
     match (&call.op, from.region == node.region) {
-        (Some(Op::AskSlots(_)), true) => {
-            let slots = Box::new(node.slots.borrow().all());
-            reply.send(Outcome::Slots(slots));
+        (Some(Op::AskSlots(_)), true) => slot_calls::say_slots(reader, gateway, from, reply),
+        (Some(Op::SlotMove(of)), true) => {
+            slot_calls::serve(reader, gateway, from, reply, call.deadline_ms, of.clone());
         }
         (Some(Op::Arrival(_)), false) => {
             arrival_calls::serve(reader, views, gateway, from, reply, call);

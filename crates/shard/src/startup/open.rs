@@ -13,7 +13,7 @@ use crate::log::checkpoint_file::{CheckpointFile, open_note, period_of, unverifi
 use crate::log::checkpointer::signed_empty;
 use crate::log::{EdgeRow, Log, began, edge_at, ends_in_seal, root_at};
 use crate::log::{closed_periods, first_commit};
-use crate::relocate::peers::PeerShard;
+use crate::relocate::peers::{PeerShard, RegionShards};
 use crate::startup::recovery_mark;
 use crate::startup::recovery_mark::Mark;
 use crate::store::generations;
@@ -57,7 +57,7 @@ pub(crate) struct Opened {
     pub(crate) growing: GrowingLog,
     pub(crate) slots: OwnSlots,
     /// The other shards of the region, by the annex.
-    pub(crate) others: Vec<PeerShard>,
+    pub(crate) others: RegionShards,
     pub(crate) log: Log,
     pub(crate) head: Head,
     pub(crate) last_commit: UnixMillis,
@@ -334,10 +334,12 @@ impl Opening<'_> {
     }
 
     /// The other shards of the region, by the annex.
-    fn others(&self) -> Vec<PeerShard> {
+    fn others(&self) -> RegionShards {
         let Settings { region, shard, .. } = self.settings;
         let others = self.annex.shards().iter().filter(|other| other.name() != shard);
-        others.map(|other| PeerShard::new(region, other)).collect()
+        let others = others.map(|other| PeerShard::new(region, other)).collect();
+        let wished = |shard: &atlas::Shard| (shard.name().clone(), shard.slots().collect());
+        RegionShards { others, wished: self.annex.shards().iter().map(wished).collect() }
     }
 
     /// Takes the slots that the annex gives this shard: for a store that is new.
@@ -352,7 +354,7 @@ impl Opening<'_> {
     /// not in use until now. Where the annex names no other shard, none has.
     pub(crate) fn unconfirm(&self, batch: &mut Batch, slots: SlotSet) {
         if self.annex.shards().len() > 1 {
-            let slots = OwnSlots { served: SlotSet::NONE, unconfirmed: slots };
+            let slots = OwnSlots { unconfirmed: slots, ..OwnSlots::default() };
             slots.put_unconfirmed(batch);
         }
     }

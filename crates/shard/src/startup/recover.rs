@@ -31,7 +31,7 @@ use crate::store::generations::Differs;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
 use crate::store::region_maps::Offered;
-use crate::store::slots::OwnSlots;
+use crate::store::slots::{self, OwnSlots};
 use crate::store::types::{CommitAt, Minute, Period};
 use crate::store::{directories, generations};
 use crate::{Environment, Error, Settings};
@@ -205,7 +205,11 @@ impl Held {
         };
         opening.check_region_key(identity, keyring)?;
         // Another shard may have been made in the place of this one meanwhile.
-        opening.unconfirm(&mut batch, OwnSlots::read(&*self.engine)?.all());
+        // One that was about to be served here may have gone on to another one meanwhile, too.
+        let slots = OwnSlots::read(&*self.engine)?;
+        let installing = &slots.on_the_way.installing;
+        installing.iter().for_each(|slot| slots::own(&mut batch, slot));
+        opening.unconfirm(&mut batch, slots.all().or(installing));
         let one = ScanLimit { rows: 1, bytes: 1 };
         let copies = self.engine.scan(&copy_keys::sets(None), Order::Ascending, one)?;
         if !copies.rows.is_empty() {

@@ -25,7 +25,7 @@ use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
-use crate::relocate::peers::{PeerShard, Peers};
+use crate::relocate::peers::{Peers, RegionShards};
 use crate::settings::Settings;
 use crate::startup::open::{Opened, Opening};
 use crate::store::claims::Claims;
@@ -62,7 +62,7 @@ pub struct Shard {
     pub(crate) health: Health,
     pub(crate) peers: Peers,
     /// The other shards of the region.
-    pub(crate) others: Vec<PeerShard>,
+    pub(crate) others: RegionShards,
 }
 
 impl fmt::Debug for Shard {
@@ -157,7 +157,7 @@ pub(crate) struct Parts {
     retries: retries::Waiting,
     /// The period of its log ended before the start: the map with which the next begins.
     pub(crate) sealed: Option<Box<Offered>>,
-    others: Vec<PeerShard>,
+    others: RegionShards,
 }
 
 impl Parts {

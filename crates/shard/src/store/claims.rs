@@ -19,6 +19,7 @@
 //! Both may be refused, and try again. A region that cannot be reached is named in the answer.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ const RUN_BYTES: usize = 8;
 /// The claims at one shard, in one run of it.
 pub(crate) struct Claims {
     /// A random mark of this run.
-    run: [u8; RUN_BYTES],
+    run: AtomicU64,
     began: Instant,
     held: Mutex<Held>,
 }
@@ -103,7 +104,18 @@ impl Claims {
     pub(crate) fn new(entropy: &dyn Entropy) -> Result<Self, EntropyFailed> {
         let mut run = [0; RUN_BYTES];
         entropy.fill(&mut run)?;
+        let run = AtomicU64::new(u64::from_be_bytes(run));
         Ok(Self { run, began: Instant::now(), held: Mutex::default() })
+    }
+
+    /// Takes no ticket any more that was given until now. Slots have come from another shard, which keeps the
+    /// claims of their ids: each was made before any ticket that is given from now on, as after a restart.
+    pub(crate) fn begin_run(&self) {
+        self.run.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn run(&self) -> [u8; RUN_BYTES] {
+        self.run.load(Ordering::Acquire).to_be_bytes()
     }
 
     /// A ticket of now.
@@ -111,7 +123,7 @@ impl Claims {
         let mut ticket = [0; RUN_BYTES + 8];
         let age = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (run, time) = ticket.split_at_mut(RUN_BYTES);
-        run.copy_from_slice(&self.run);
+        run.copy_from_slice(&self.run());
         time.copy_from_slice(&age.to_be_bytes());
         Ticket(ticket)
     }
@@ -121,7 +133,7 @@ impl Claims {
         let Some((run, time)) = ticket.split_first_chunk::<RUN_BYTES>() else { return false };
         let Ok(given) = <[u8; 8]>::try_from(time).map(u64::from_be_bytes) else { return false };
         let age = self.began.elapsed().checked_sub(Duration::from_millis(given));
-        *run == self.run && age.is_some_and(|age| age <= TICKET_VALID)
+        *run == self.run() && age.is_some_and(|age| age <= TICKET_VALID)
     }
 
     /// Whether the id is claimed for another region than this one.

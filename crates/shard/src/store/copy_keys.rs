@@ -3,7 +3,7 @@
 //! is here.
 
 use engine::{Key, Span};
-use terms::{Collection, RegionId};
+use terms::{Collection, RegionId, Slot};
 
 use crate::store::aead::binding;
 use crate::store::codec::{Reader, Writer};
@@ -68,6 +68,16 @@ pub(crate) fn tells(mirror: &RegionId, from: Option<&[u8]>) -> Span {
 pub(crate) fn mark_of_tell(key: &[u8]) -> Option<Key> {
     let rest = key.get(key.len().checked_sub(SUBJECT_BYTES + TAG_BYTES)?..)?;
     Some([&[MARK], rest].concat())
+}
+
+/// What the people of a slot are due in these regions: copies, and to be told.
+pub(crate) fn owed_of_slot(regions: &[RegionId], slot: Slot) -> impl Iterator<Item = Span> {
+    regions.iter().flat_map(move |region| {
+        [DUE, TELL].map(|kind| {
+            let of_subjects = [&[0x10][..], &slot.number().to_be_bytes()].concat();
+            Span::prefix(&[of_region(kind, region), of_subjects].concat())
+        })
+    })
 }
 
 /// The copies that are due to one region, after the row at `from`.

@@ -35,11 +35,14 @@
 //! | `38` | a collection of a subject of which another region has copies | key of the subject's row, tag of collection and region | `store/copy_mark.rs` |
 //! | `39` | of which that region is to be told something | the region, key of the subject's row, tag as in `38` | `store/copy_mark.rs` |
 //! | `3b` | the slots that are owned and not confirmed by the other shards of the region | | `store/slots.rs` |
+//! | `3c` | a slot that goes to another shard of the region | slot | `store/slot_move.rs` |
+//! | `3d` | a slot that comes from another shard of the region, or came | slot, id of the move | `store/slot_move.rs` |
+//! | `3e` | a row of such a slot that is not in its place yet | its key | the row |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
 //! | `43` | a period of the log that has ended | period | `log/closed_periods.rs` |
-//! | `44` | reserved: the origin of another shard's log that records here name | log id | |
+//! | `44` | the origin of another shard's log that records here name | log id | `store/foreign_log.rs` |
 //! | `50` | what one commit changed, by tenant and collection (the change feed) | period, index of the commit's first entry | `store/feed.rs` |
 //! | `51` | up to which row the change feed was swept | | `store/feed.rs` |
 //! | `52` | the indexes that the map in force declares, and which are being built | | `store/index_state.rs` |

@@ -13,6 +13,7 @@ use terms::{Detail, Reason, Rejection};
 use crate::Error;
 use crate::log::Draft;
 use crate::reply::Outcome;
+use crate::store::keys::Owner;
 use crate::store::region_maps;
 use crate::store::region_maps::Offered;
 use crate::store::types::Minute;
@@ -192,6 +193,11 @@ impl Committer {
     fn note_seen(&mut self, seen: &Seen) -> Result<Result<(), Rejection>, Error> {
         if self.node.clock.ahead().is_some() {
             return Ok(Err(Rejection::new(Reason::ClockUnconfirmed)));
+        }
+        let frozen = |owner: &Owner| !self.node.slots.borrow().is_written(owner.slot);
+        if seen.owners.iter().any(frozen) {
+            // The page is read again where they are by then.
+            return Ok(Err(Rejection::new(Reason::SlotNotOwned)));
         }
         let untold = match seen.untold(&self.node) {
             Ok(untold) => untold,

@@ -32,6 +32,7 @@ pub(crate) use crate::write::read_command::{Read, ReadAbout, ReadOf};
 pub(crate) use crate::write::request::{Condition, Request, remembered};
 pub(crate) use crate::write::ruling_command::{Adjudicate, Reassess};
 use crate::write::seen::Seen;
+pub(crate) use crate::write::slot_move_command::{SlotMove, SlotStep};
 pub(crate) use crate::write::upload_command::{Basis, Begin, UploadStep, Uploaded, What};
 
 /// One write on its way to the committer.
@@ -81,6 +82,8 @@ pub(crate) enum Action {
     CopyOut(Box<CopyOut>),
     /// One step about copies of records of another region.
     TakeCopy(Box<TakeCopy>),
+    /// One step of the move of a slot between two shards of the region.
+    SlotMove(Box<SlotMove>),
 }
 
 impl Action {
@@ -97,6 +100,7 @@ impl Action {
             Self::Depart(_) | Self::RotateKey(_) | Self::Adjudicate(_) | Self::CopyOut(_) => 512,
             Self::Arrive(arrive) => arrive.bytes,
             Self::TakeCopy(copy) => copy.bytes,
+            Self::SlotMove(of) => of.bytes,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
         }
@@ -119,6 +123,8 @@ impl Action {
             },
             Self::CopyOut(of) => matches!(of.step, CopyOutStep::Send(_)),
             Self::TakeCopy(copy) => matches!(copy.step, TakeCopyStep::Record(_)),
+            // What was given away is served nowhere else: it ends whatever room is left.
+            Self::SlotMove(of) => matches!(of.step, SlotStep::Begin { .. } | SlotStep::Rows { .. }),
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
@@ -148,6 +154,7 @@ impl Action {
             | Self::Depart(_)
             | Self::Arrive(_)
             | Self::CopyOut(_)
+            | Self::SlotMove(_)
             | Self::TakeCopy(_) => None,
         }
     }
@@ -157,6 +164,7 @@ impl Action {
     pub(crate) const fn goes_alone(&self) -> bool {
         match self {
             Self::Erase(_) | Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) => true,
+            Self::SlotMove(_) => true,
             // They look for copies of the subject.
             Self::Block(_) | Self::Reassess(_) => true,
             Self::CopyOut(of) => of.step.goes_alone(),
@@ -183,7 +191,7 @@ impl Action {
             Self::Read(read) => Some(&read.collection),
             Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(erase) => erase.collection.as_ref(),
-            Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => None,
+            Self::Block(_) | Self::Claim(_) | Self::Reassess(_) | Self::SlotMove(_) => None,
             Self::CopyOut(of) => Some(&of.address.collection),
             Self::TakeCopy(copy) => Some(&copy.collection),
             Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) | Self::Adjudicate(_) => None,
@@ -201,7 +209,7 @@ impl Action {
             Self::Upload(step) => Some(&step.address),
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
             Self::Claim(_) | Self::Reassess(_) | Self::Depart(_) | Self::Arrive(_) => None,
-            Self::RotateKey(_) | Self::Adjudicate(_) => None,
+            Self::RotateKey(_) | Self::Adjudicate(_) | Self::SlotMove(_) => None,
             Self::CopyOut(of) => Some(&of.address),
             Self::TakeCopy(copy) => copy.step.copy(),
         }
@@ -227,7 +235,7 @@ impl Action {
             Self::Read(read) => read.about.as_ref().map(|about| &about.owner),
             Self::CopyOut(of) => Some(&of.address.owner),
             // A subject of which copies are here has no row because of them.
-            Self::Claim(_) | Self::TakeCopy(_) => None,
+            Self::Claim(_) | Self::TakeCopy(_) | Self::SlotMove(_) => None,
         }
     }
 
@@ -252,6 +260,7 @@ impl Action {
             | Self::Reassess(_)
             | Self::Adjudicate(_)
             | Self::Depart(_)
+            | Self::SlotMove(_)
             | Self::Arrive(_) => None,
         }
     }
@@ -472,28 +481,4 @@ pub(crate) struct MapOp {
 }
 
 #[cfg(test)]
-mod tests {
-    use terms::RegionId;
-
-    use super::*;
-    use crate::testing;
-
-    /// A disk that runs full keeps no subject from its end: one that was given away is served nowhere
-    /// else.
-    #[test]
-    fn what_ends_an_arrival_is_done_below_the_reserve() {
-        let folder = tempfile::tempdir().unwrap();
-        let node = testing::node(folder.path(), &engine::Disk::new(1));
-        let fills = |step| {
-            let owner = testing::address(&node, "anna").owner;
-            let from = RegionId::parse("eu-fra").unwrap();
-            let (move_id, opening, bytes) = ([1; 16], [2; 32], 0);
-            Action::Arrive(Box::new(Arrive { owner, from, move_id, opening, bytes, step })).fills()
-        };
-        let rows = ArriveStep::Rows { after: Vec::new(), next: Vec::new(), records: Vec::new() };
-        assert!(fills(rows));
-        assert!(
-            ![ArriveStep::Adopt(None), ArriveStep::Look, ArriveStep::Drop].into_iter().any(fills)
-        );
-    }
-}
+mod tests;

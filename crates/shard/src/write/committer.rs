@@ -27,7 +27,7 @@ use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
 use crate::write::all_or_none::{self, Undone};
-use crate::write::answers::{Answers, Deliver};
+use crate::write::answers::{Answers, Deliver, begin};
 use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
 use crate::write::fill::fill;
@@ -379,10 +379,10 @@ impl Committer {
             return Ok(());
         }
         self.counts.put_back(uncounted);
-        self.measure(started, answers.len(), added);
-        self.node.metrics.expired.inc_by(expired);
+        self.measure(started, answers.len(), added, expired);
         self.remember(subjects);
         self.committed(edge, size, now);
+        self.read_slots(kept.slots_changed)?;
         self.answer_noted(&erased, answers, rooms);
         Ok(())
     }
@@ -400,6 +400,7 @@ impl Committer {
         if self.commit_unlogged(kept.batch, &kept.listed, &mut answers)? {
             self.remember(subjects);
         }
+        self.read_slots(kept.slots_changed)?;
         self.answer_noted(erased, answers, rooms);
         Ok(())
     }
@@ -410,12 +411,13 @@ impl Committer {
         subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
     }
 
-    fn measure(&self, started: Instant, writes: usize, entries: u64) {
+    fn measure(&self, started: Instant, writes: usize, entries: u64, expired: u64) {
         let metrics = &self.node.metrics;
         metrics.commits.inc();
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         metrics.commit_writes.observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
         metrics.entries.inc_by(entries);
+        metrics.expired.inc_by(expired);
     }
 
     pub(super) fn answer(&self, answers: Vec<(ReplySlot, Done)>, rooms: Vec<Room>) {
@@ -482,12 +484,6 @@ impl Committer {
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
-}
-
-/// From here on it is not known of these writes whether they are done, until the commit says so.
-fn begin(answers: &mut [(ReplySlot, Done)]) {
-    let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
-    answers.iter_mut().filter(|(_, done)| written(done)).for_each(|(reply, _)| reply.begin());
 }
 
 #[cfg(test)]

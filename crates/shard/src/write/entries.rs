@@ -150,7 +150,7 @@ impl<'a> GroupEntries<'a> {
         if at.log == self.log.id {
             return Ok(self.own_origin());
         }
-        Ok(self.node.origins().of(self.node.period_of(at.log)?).into())
+        Ok(self.node.origin_of(at.log)?.into())
     }
 
     /// The commit that the group becomes.

@@ -19,13 +19,16 @@ pub(crate) struct Kept {
     mark: DraftMark,
     /// Subjects that are erased.
     pub(crate) erased: usize,
+    /// There is a step of the move of a slot.
+    pub(crate) slots_changed: bool,
 }
 
 impl Kept {
     /// Of a group with these entries, and nothing else yet.
     pub(crate) fn new(entries: &GroupEntries<'_>) -> Self {
         let (listed, in_hand) = (ListChanges::default(), ListChanges::default());
-        Self { batch: Batch::new(), listed, in_hand, mark: entries.mark(), erased: 0 }
+        let (batch, mark) = (Batch::new(), entries.mark());
+        Self { batch, listed, in_hand, mark, erased: 0, slots_changed: false }
     }
 
     /// Keeps a command's rows and changes to lists, and the entries and erasures up to now.

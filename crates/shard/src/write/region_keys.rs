@@ -15,6 +15,7 @@ use crate::node::Node;
 use crate::store::copied_set::{CopiedSet, SetRow};
 use crate::store::damage::read_row;
 use crate::store::keyring::KeyChange;
+use crate::store::slot_move::SlotsOnTheWay;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::Minute;
 use crate::store::{attachment, generations, keys};
@@ -32,6 +33,11 @@ impl Committer {
 
     fn change_keys(&mut self, change: KeyChange) -> Result<Result<(), Error>, Error> {
         let node = Arc::clone(&self.node);
+        let SlotsOnTheWay { staging, installing, .. } = node.slots.borrow().on_the_way.clone();
+        if matches!(change, KeyChange::Destroy(_)) && !staging.or(&installing).is_empty() {
+            // It may wrap what has come of them, which is not counted yet.
+            return Ok(Err(refused(Reason::ShardBusy.into())));
+        }
         let ready = match node.keyring.make_next(change, &*node.entropy) {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(error)),

@@ -18,6 +18,7 @@ impl Action {
     pub(crate) fn slot(&self) -> Option<Slot> {
         match self {
             Self::Claim(claim) => Some(claim.of.slot),
+            Self::TakeCopy(copy) => Some(copy.owner.slot),
             other => other.owner().map(|owner| owner.slot),
         }
     }
@@ -36,11 +37,31 @@ impl Action {
         if gives {
             return slots.served.contains(slot);
         }
-        slots.holds(slot)
+        // What is frozen is copied to another shard as it is: not even who reads is noted.
+        slots.is_written(slot)
     }
 }
 
 impl Committer {
+    /// If a commit has changed which slots the store has, all others are told what it says now.
+    pub(super) fn read_slots(&mut self, changed: bool) -> Result<(), Error> {
+        if !changed {
+            return Ok(());
+        }
+        let slots = match OwnSlots::read(&*self.node.engine) {
+            Err(error) => {
+                self.recover(error)?;
+                OwnSlots::read(&*self.node.engine)
+            }
+            slots => slots,
+        }?;
+        if *self.node.slots.borrow() != slots {
+            self.node.slots.send_replace(slots);
+            self.node.show_slots();
+        }
+        Ok(())
+    }
+
     /// Serves these slots from now on, if the store has them. A commit without an entry: it changes
     /// nothing that a caller has told the shard.
     pub(super) fn confirm_slots(&mut self, free: &SlotSet) -> Result<(), Error> {

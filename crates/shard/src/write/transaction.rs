@@ -166,6 +166,7 @@ impl Transaction<'_> {
                 Action::Arrive(arrive) => self.arrive(&asker, *arrive),
                 Action::CopyOut(of) => self.copy_out(&asker, &of),
                 Action::TakeCopy(of) => self.take_copy(&asker, *of),
+                Action::SlotMove(of) => self.move_slot(&asker, *of),
             }
         };
         if outcome.is_ok() {
@@ -419,8 +420,6 @@ impl Transaction<'_> {
     ) -> Result<Option<Arc<Ruled>>, Rejection> {
         self.rules.together(&owner.tenant, &settled.ruled, named, asker.stands.gateway)
     }
-
-    // === what the group changes ===
 
     /// The subject with what the ruling settled, and its row if it is created or changed.
     pub(super) fn adopt(

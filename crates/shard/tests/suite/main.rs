@@ -37,6 +37,8 @@ mod rotation;
 mod sealed;
 mod sealed_reads;
 mod session;
+mod slot_moves;
+mod slot_moves_model;
 mod slots;
 mod slots_model;
 mod storage_format;

@@ -6,12 +6,12 @@
 
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
-use terms::{Reason, Rejection};
+use terms::{Reason, Rejection, SlotSet};
 
 use crate::Error;
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::read::list::query::ListQuery;
+use crate::read::list::query::{ListQuery, Of};
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 
 const FORMAT: u8 = 1;
@@ -28,6 +28,12 @@ impl<'a> Cursors<'a> {
         let tag = hmac::sign(&node.keyring.derive("list cursors"), b"key");
         let key = SealKey::new(tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"));
         let wanted = query.participant.as_ref();
+        // A list of a whole collection goes on only where the same people are: what has come since would not
+        // be found. A feed tells of all that comes.
+        let over_all = query.subject.is_none() && query.of != Of::Changes;
+        let slots = node.slots.borrow().served.clone();
+        let slots = Some(slots).filter(|slots| over_all && *slots != SlotSet::ALL);
+        let slots = slots.map_or_else(String::new, |slots| slots.to_string());
         let parts = [
             node.region.as_str(),
             node.shard.as_str(),
@@ -42,6 +48,7 @@ impl<'a> Cursors<'a> {
             query.of.as_str(),
             wanted.map_or("", |wanted| wanted.id.expose()),
             wanted.and_then(|wanted| wanted.region.as_ref()).map_or("", |region| region.as_str()),
+            &slots,
         ];
         let text = binding("list cursor v1", &parts, None);
         let bound = digest::digest(&digest::SHA256, &text);

@@ -86,6 +86,7 @@ fn read(
     let map = node.map();
     // Before anything is told: a question that does not open is told nothing.
     let secret = query.secret(node, &asker.tenant)?;
+    let served = node.slots.borrow().served.clone();
     // Before the rows are read: what is committed meanwhile comes with the next page.
     let end = changes::end(node);
     // All rows are those of one moment.
@@ -121,6 +122,12 @@ fn read(
         Fault::Engine(error) => broken(error),
         Fault::Rejected(fault) => fault,
     })?;
+    // Another shard may have what was read, and more of it.
+    match &query.subject {
+        Some(owner) => node.still_owns(owner.slot)?,
+        None if node.slots.borrow().served != served => return Err(Reason::SlotNotOwned.into()),
+        None => all_confirmed(node)?,
+    }
     match secret {
         Some(secret) if query.export => with_seal(node, query, secret, page),
         Some(_) | None => Ok(page),
@@ -153,10 +160,14 @@ fn with_seal(
 /// What is not of one person goes over all slots of the store. As long as some are not confirmed, their
 /// people are served by no shard, or by another one: a page would lack them, and a count have them.
 fn all_confirmed(node: &Node) -> Result<(), Rejection> {
-    if node.slots.borrow().unconfirmed.is_empty() {
+    let slots = node.slots.borrow();
+    if slots.are_settled() {
         return Ok(());
     }
     let fault = Rejection::new(Reason::SlotNotOwned);
+    if slots.unconfirmed.is_empty() {
+        return Err(fault.problem("a slot goes from one shard of the region to another just now"));
+    }
     Err(fault.problem("the other shards of the region have not confirmed all slots of this one"))
 }
 

@@ -78,7 +78,7 @@ impl Stage {
     /// Of a shard that owns these slots.
     fn owning(disk: &Disk, slots: SlotSet) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let slots = OwnSlots { served: slots, unconfirmed: SlotSet::NONE };
+        let slots = OwnSlots { served: slots, ..OwnSlots::default() };
         let slots = watch::Sender::new(slots);
         let node = Node { slots, ..testing::node(folder.path(), disk) };
         let node = Arc::new(node);

@@ -37,22 +37,22 @@ impl Chance {
 }
 
 /// Where a shard listens just now, and a link to it that may be cut.
-struct Link {
-    target: Arc<AtomicU16>,
+pub(crate) struct Link {
+    pub(crate) target: Arc<AtomicU16>,
     /// Bytes that the next connections carry before they break. 0: no connection breaks.
-    cut_after: Arc<AtomicU64>,
+    pub(crate) cut_after: Arc<AtomicU64>,
     held: Arc<Held>,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 /// Bytes that each connection takes before it is held until it is let go. It counts them all.
-struct Held {
+pub(crate) struct Held {
     after: watch::Sender<u64>,
     carried: AtomicU64,
 }
 
 impl Link {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (target, cut_after) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicU64::new(0)));

@@ -127,7 +127,7 @@ fn a_store_gives_no_one_away_whose_slot_is_not_confirmed() {
         let step = DepartStep::Switch(Box::new(switch));
         Action::Depart(Box::new(Depart { owner, opening, step }))
     };
-    let unconfirmed = OwnSlots { served: SlotSet::NONE, unconfirmed: SlotSet::ALL };
+    let unconfirmed = OwnSlots { unconfirmed: SlotSet::ALL, ..OwnSlots::default() };
     let confirmed = node.slots.send_replace(unconfirmed);
     let size = disk.head().size;
     assert_eq!(stage.does(switch()), "SLOT_NOT_OWNED");
