@@ -24,12 +24,12 @@ const LOW: &str = "p2";
 const MIDDLE: &str = "p-1";
 const HIGH: &str = "p0";
 
-fn slots(range: std::ops::Range<u16>) -> SlotSet {
+pub(crate) fn slots(range: std::ops::Range<u16>) -> SlotSet {
     range.filter_map(Slot::new).collect()
 }
 
 /// A port that is free, and stays so for this test.
-async fn port() -> u16 {
+pub(crate) async fn port() -> u16 {
     listen(0).await.local_addr().unwrap().port()
 }
 
@@ -38,7 +38,7 @@ async fn listen(port: u16) -> TcpListener {
 }
 
 /// An annex with these shards: name, port, slots.
-fn annex(shards: &[(&str, u16, &str)]) -> String {
+pub(crate) fn annex(shards: &[(&str, u16, &str)]) -> String {
     let shard = |(name, port, slots): &(&str, u16, &str)| {
         format!(
             "[[shards]]\nname = \"{name}\"\naddress = \"http://127.0.0.1:{port}\"\n\
@@ -49,37 +49,37 @@ fn annex(shards: &[(&str, u16, &str)]) -> String {
 }
 
 /// One shard of the region.
-struct One {
-    place: Place,
+pub(crate) struct One {
+    pub(crate) place: Place,
     name: &'static str,
     port: u16,
 }
 
 impl One {
-    fn new(name: &'static str, port: u16, annex: String) -> Self {
+    pub(crate) fn new(name: &'static str, port: u16, annex: String) -> Self {
         let mut place = Place::new("ru-msk");
         place.annex = annex;
         Self { place, name, port }
     }
 
-    fn settings(&self) -> shard::Settings {
+    pub(crate) fn settings(&self) -> shard::Settings {
         shard::Settings { shard: ShardId::parse(self.name).unwrap(), ..self.place.settings() }
     }
 
     /// Makes it, with the keyring of another one.
-    fn init(&self, of: Option<&Self>) {
+    pub(crate) fn init(&self, of: Option<&Self>) {
         let keyring = of.map(|of| of.place.settings().keys.join("ru-msk.keyring"));
         let keyring = keyring.map_or(KeyringSource::New, KeyringSource::File);
         self.place.init_with(&self.settings(), &keyring).unwrap();
     }
 
-    async fn start(&self) -> Running {
+    pub(crate) async fn start(&self) -> Running {
         let shard = self.place.open_made(self.settings()).await.unwrap();
         Running::serve_on(shard, "ru-msk", None, listen(self.port).await).await
     }
 
     /// A session, and the slots of its welcome.
-    async fn session(&self, running: &Running) -> (Session, SlotSet) {
+    pub(crate) async fn session(&self, running: &Running) -> (Session, SlotSet) {
         let hello = proto::Hello { shard: self.name.into(), ..running.hello() };
         let (session, first) = running.session_as(hello).await;
         (session, SlotSet::from_bytes(&first.welcome.unwrap().slots).unwrap())
@@ -87,7 +87,7 @@ impl One {
 }
 
 /// Waits until the session is told of other slots.
-async fn told(session: &mut Session) -> SlotSet {
+pub(crate) async fn told(session: &mut Session) -> SlotSet {
     let told = async {
         loop {
             let frame = session.answers.message().await.unwrap().unwrap();

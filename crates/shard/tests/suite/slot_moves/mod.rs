@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod restored;
 mod writers;
 
 use std::collections::BTreeMap;
@@ -227,6 +228,11 @@ fn body(n: u64) -> Vec<u8> {
 
 fn put(rig: &Rig, subject: &str, key: &str, body: &[u8]) -> proto::Put {
     proto::Put { request_id: rig.id().into(), ..put_ru(subject, key, body, 0) }
+}
+
+/// A put of the record `k` of a person.
+fn put_of(subject: &str, n: u64) -> proto::Put {
+    put_ru(subject, "k", b"body", n)
 }
 
 fn get(subject: &str, key: &str) -> Op {
