@@ -65,7 +65,7 @@ impl AboutPerson {
         // Before anything is judged: should another map come in, it is judged again.
         let judged = EpochNumber::of(&reader.node.map());
         let held = self.held(reader);
-        match reader.node.still_owns(self.owner.slot).and(held) {
+        match reader.node.still_owns(self.asked.owner.slot).and(held) {
             Ok(held) => self.note(reader, held, judged),
             Err(fault) => {
                 reader.node.report(&fault);
