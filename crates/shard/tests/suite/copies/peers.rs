@@ -58,6 +58,19 @@ fn copy(origin: &str, index: u64, evidence: &[(&str, &str)]) -> proto::CopyCall 
     }
 }
 
+/// The same with a time after the year 9999, which no caller could read: when it was written, and how long
+/// it lasts.
+fn untimely(copy: &proto::CopyCall) -> [proto::CopyCall; 2] {
+    let (mut late, mut lasting) = (copy.clone(), copy.clone());
+    if let (Some(Step::Version(late)), Some(Step::Version(lasting))) =
+        (&mut late.step, &mut lasting.step)
+    {
+        late.written_minute = u32::MAX;
+        lasting.record = record(b"body", u64::MAX).into();
+    }
+    [late, lasting]
+}
+
 async fn said(session: &mut Session, copy: proto::CopyCall) -> String {
     match session.call(Op::Copy(copy)).await {
         Ok(proto::reply::Outcome::Copied(copied)) => copied.state().as_str_name().to_owned(),
@@ -102,17 +115,9 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
         version.record = record.into();
     }
     assert_eq!(said(&mut home, changed).await, "FIELD_INVALID", "it is not what it commits to");
-    // Times after the year 9999, which no caller could read.
-    let mut late = copy(OWN, 5, BOTH);
-    let mut lasting = late.clone();
-    if let (Some(Step::Version(late)), Some(Step::Version(lasting))) =
-        (&mut late.step, &mut lasting.step)
-    {
-        late.written_minute = u32::MAX;
-        lasting.record = record(b"body", u64::MAX).into();
+    for untimely in untimely(&copy(OWN, 5, BOTH)) {
+        assert_eq!(said(&mut home, untimely).await, "FIELD_INVALID");
     }
-    assert_eq!(said(&mut home, late).await, "FIELD_INVALID");
-    assert_eq!(said(&mut home, lasting).await, "FIELD_INVALID");
     // A gateway brings none.
     let mut gateway = of.session(GATEWAY, of.shard.hello()).await.unwrap();
     assert_eq!(said(&mut gateway, copy(OWN, 5, BOTH)).await, "NOT_PERMITTED");
@@ -156,7 +161,7 @@ async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
     assert_eq!((rows(&of.place, 0x10), rows(&of.place, 0x61)), (0, 1));
 }
 
-/// Whoever has the key of the home's shard can tell a mirror of the end of all logs. The home then tries
+/// One who has the key of the home's shard can tell a mirror of the end of all logs. The home then tries
 /// again and again to send what it has, and its log does not grow by that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_knows_something_newer_makes_no_entries_at_the_home() {
