@@ -20,9 +20,16 @@ fn a_python_client_from_our_protos_puts_and_gets() {
     for kind in ["--python_out", "--grpc_python_out"] {
         generate.arg(kind).arg(&stubs);
     }
-    for file in
-        ["attachments", "copies", "records", "subjects", "operations", "jurisdiction", "ledger"]
-    {
+    for file in [
+        "attachments",
+        "copies",
+        "records",
+        "subjects",
+        "operations",
+        "jurisdiction",
+        "ledger",
+        "transit",
+    ] {
         generate.arg(format!("bailiwick/v1/{file}.proto"));
     }
     for file in ["google/api/field_behavior", "google/api/field_info", "google/rpc/status"] {

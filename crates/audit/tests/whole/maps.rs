@@ -6,7 +6,7 @@ use std::path::Path;
 use atlas::{RegionMap, SignedMap, statement};
 use audit::{Against, Maps, verify};
 use ledger::Signers;
-use ledger::entry::{Call, Copied, Entry, EvidenceKinds, Kind, MapRef, Ruled};
+use ledger::entry::{Call, Copied, Entry, EvidenceKinds, Kind, MapRef, Role, Ruled};
 use ledger::note::{Signer, sign};
 
 use crate::support::{Log, call, signer};
@@ -82,9 +82,10 @@ fn write(text: &str, minute: u32, lists: [&[&str]; 3]) -> Entry {
     entry
 }
 
-/// A plan's question about a map that nobody has taken.
+/// An operator's question, by a plan, about a map that no shard has taken.
 fn question(text: &str) -> Entry {
-    let caller = call(Kind::Count, MINUTE).caller;
+    let mut caller = call(Kind::Count, MINUTE).caller;
+    caller.as_mut().expect("a caller").role = Role::Operator;
     let map = map_ref(text);
     let of = Call { tenant_tag: None, caller: caller.as_ref(), collection: None, map };
     Entry::question(MINUTE, of, 10, "a plan: standing rulings made again")
