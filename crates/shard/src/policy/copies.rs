@@ -10,6 +10,7 @@ use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId};
 use crate::policy::rulings::{Ruled, Rules, Verdict};
 use crate::policy::second_check::{Here, admits_copy};
 use crate::store::participants::Participant;
+use crate::store::subject::Subject;
 
 /// A copy that is asked about.
 pub(crate) struct CopyQuestion<'a> {
@@ -25,6 +26,11 @@ pub(crate) struct CopyQuestion<'a> {
     /// The region that was chosen for the person, where the home asks. A mirror need not know it: a choice
     /// counts only where no law wants a copy, and then the rules give none without it either.
     pub(crate) chosen: Option<&'a RegionId>,
+}
+
+/// The regions where the ruling that stands wants copies of a subject's records of a collection.
+pub(crate) fn standing_mirrors(subject: &Subject, collection: &Collection) -> Vec<RegionId> {
+    subject.standing(collection).map(|standing| standing.mirrors.clone()).unwrap_or_default()
 }
 
 /// The ruling under which the copy may lie there.

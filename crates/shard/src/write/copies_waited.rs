@@ -2,11 +2,11 @@
 //! a deletion names those that may not have deleted theirs yet.
 
 use engine::Key;
-use ledger::entry::{CopyEnd, Kind};
+use ledger::entry::CopyEnd;
 use terms::{Collection, Reason, RegionId, Rejection};
 
 use crate::Error;
-use crate::policy::copies::mirrors_by;
+use crate::policy::copies::{mirrors_by, standing_mirrors};
 use crate::policy::subject_status;
 use crate::reply::Written;
 use crate::store::copy_keys;
@@ -19,19 +19,6 @@ use crate::store::subject::Subject;
 use crate::store::types::EntryAt;
 use crate::write::erase::unknown;
 use crate::write::transaction::{Done, Transaction};
-
-/// The regions that have a copy of what an entry of that kind deletes, as far as is known when it is written.
-pub(super) fn copied_elsewhere(
-    kind: Kind,
-    subject: &Subject,
-    collection: &Collection,
-) -> Vec<RegionId> {
-    if kind == Kind::Delete { mirrors(subject, collection) } else { Vec::new() }
-}
-
-fn mirrors(subject: &Subject, collection: &Collection) -> Vec<RegionId> {
-    subject.standing(collection).map(|standing| standing.mirrors.clone()).unwrap_or_default()
-}
 
 impl Transaction<'_> {
     /// Has the copies of a subject, or of a collection of it, erased in other regions. The regions that have
@@ -126,7 +113,7 @@ impl Transaction<'_> {
         entry: EntryAt,
     ) -> Result<Vec<RegionId>, Rejection> {
         let subject = self.subjects.get(&address.owner.tag);
-        let mirrors = subject.map_or_else(Vec::new, |of| mirrors(of, &address.collection));
+        let mirrors = subject.map_or_else(Vec::new, |of| standing_mirrors(of, &address.collection));
         if self.entries.at_hand(entry).is_some() {
             // It is of this group: no region has been told.
             return Ok(mirrors);

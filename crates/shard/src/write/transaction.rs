@@ -19,7 +19,7 @@ use crate::Error;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::policy::copies::admit_attachment;
+use crate::policy::copies::{admit_attachment, standing_mirrors};
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, Rules, body_fits, expiry};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
@@ -36,7 +36,6 @@ use crate::store::types::{EpochNumber, SubjectTag, Version};
 use crate::write::command::{
     Action, Content, Delete, Op, Put, Read, ReadAbout, ReadOf, Request, UploadStep, remembered,
 };
-use crate::write::copies_waited::copied_elsewhere;
 use crate::write::entries::{GroupEntries, read_page, rule_into, say_data};
 use crate::write::kept::Kept;
 use crate::write::move_command::Ended;
@@ -468,7 +467,9 @@ impl Transaction<'_> {
         }
         say_data(&mut entry, given.as_ref());
         let mirrors = ruled.as_ref().map(|ruled| ruled.mirrors.as_slice());
-        let copied = copied_elsewhere(kind, subject, &address.collection);
+        let collection = &address.collection;
+        let deleted = (kind == Kind::Delete).then(|| standing_mirrors(subject, collection));
+        let copied = deleted.unwrap_or_default();
         let next = NextVersion { entry, request: Some(request), content, expires, indexed };
         let (head, receipt) = self.records().store(address, subject, before, next, mirrors)?;
         Ok(Done::written(Written {
