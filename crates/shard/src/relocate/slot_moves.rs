@@ -66,7 +66,7 @@ impl Driver {
 
     /// Does what operators ask, and drives what goes on. Never done.
     async fn move_slots(self, shards: RegionShards, settings: Settings) {
-        let mut turn = Turn::default();
+        let (mut turn, mut slots) = (Turn::default(), self.node.slots.subscribe());
         loop {
             match settings.take_slots_asked() {
                 Ok(Some(asked)) => {
@@ -79,7 +79,11 @@ impl Driver {
                 Err(error) => self.trouble(&error.to_string()),
             }
             if !self.drive_slots(&mut turn, &shards).await {
-                sleep(LOOK_EVERY).await;
+                tokio::select! {
+                    () = sleep(LOOK_EVERY) => {}
+                    // A slot that was given away to here is waited for.
+                    Ok(()) = slots.changed() => {}
+                }
             }
         }
     }

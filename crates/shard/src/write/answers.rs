@@ -6,7 +6,6 @@ use tokio::sync::mpsc;
 
 use crate::reply::{Outcome, ReplySlot};
 use crate::write::queue_share::Room;
-use crate::write::transaction::Done;
 
 /// The answers of one group.
 #[derive(Default)]
@@ -25,12 +24,6 @@ impl Answers {
         }
         drop(rooms);
     }
-}
-
-/// From here on it is not known of these writes whether they are done, until the commit says so.
-pub(super) fn begin(answers: &mut [(ReplySlot, Done)]) {
-    let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
-    answers.iter_mut().filter(|(_, done)| written(done)).for_each(|(reply, _)| reply.begin());
 }
 
 /// The way from the writer to the sessions. What waits in it is bounded by the room of the queue.

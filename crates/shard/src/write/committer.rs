@@ -27,7 +27,7 @@ use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
 use crate::write::all_or_none::{self, Undone};
-use crate::write::answers::{Answers, Deliver, begin};
+use crate::write::answers::{Answers, Deliver};
 use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
 use crate::write::fill::fill;
@@ -484,6 +484,12 @@ impl Committer {
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
+}
+
+/// From here on it is not known of these writes whether they are done, until the commit says so.
+fn begin(answers: &mut [(ReplySlot, Done)]) {
+    let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
+    answers.iter_mut().filter(|(_, done)| written(done)).for_each(|(reply, _)| reply.begin());
 }
 
 #[cfg(test)]
