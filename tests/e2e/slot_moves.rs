@@ -8,12 +8,14 @@ use client::Client;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::load::{self, ONCE, Writers};
+use crate::support::load::{self, Acked, ONCE, Writers};
 use crate::support::maps::text;
 use crate::support::process::{get, run, wait_until};
 use crate::support::{Deployment, Options, SESSION_MAX, shards};
 
-const WRITERS: u64 = 8;
+const WRITERS: u64 = 2;
+/// Callers who read what was written, at the same time.
+const READERS: usize = 8;
 /// Longer than moves of half a region take on a loaded machine.
 const MOVES_MAX: Duration = Duration::from_secs(600);
 
@@ -61,16 +63,27 @@ fn spread(count: u16, expected: &[&str]) {
     wait_until("each shard has its part", MOVES_MAX, || slots(&url) == expected);
     writers.wait_acked(WRITERS * 4);
     let acked = writers.stop(&runtime);
-    runtime.block_on(async {
-        let client = Client::connect(&url, ONCE).await.expect("a gateway");
-        for one in &acked {
-            let record = load::get(&client, &one.subject, "eu-fra", &one.key).await;
-            let record = record.expect("a record that was acknowledged");
-            assert_eq!((record.version, record.body.as_ref()), (1, one.body.as_slice()));
-        }
-    });
+    read_all(&runtime, &url, acked);
     wait_until("the region is within reach", SESSION_MAX, reached);
     audit(&deployment, &further);
+}
+
+/// What was acknowledged is there, once.
+fn read_all(runtime: &Runtime, url: &str, mut acked: Vec<Acked>) {
+    let part = acked.len().div_ceil(READERS).max(1);
+    let mut readers = Vec::new();
+    while !acked.is_empty() {
+        let (some, url) = (acked.split_off(acked.len().saturating_sub(part)), url.to_owned());
+        readers.push(runtime.spawn(async move {
+            let client = Client::connect(&url, ONCE).await.expect("a gateway");
+            for one in some {
+                let record = load::get(&client, &one.subject, "eu-fra", &one.key).await;
+                let record = record.expect("a record that was acknowledged");
+                assert_eq!((record.version, record.body.as_ref()), (1, one.body.as_slice()));
+            }
+        }));
+    }
+    readers.into_iter().for_each(|reader| runtime.block_on(reader).expect("no panic"));
 }
 
 /// All logs verify, those of the first and the second shard tell of the same moves, and each store agrees
