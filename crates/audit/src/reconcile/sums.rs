@@ -104,6 +104,9 @@ impl Sums {
             return self.copy(at, entry, earlier);
         }
         if takes_many(entry) {
+            if entry.tenant_tag.is_none() && is_of_slot(entry) {
+                return Ok(());
+            }
             let tenant = entry.tenant_tag.ok_or("and does not say of which tenant")?;
             self.erasures.entry(tenant).or_default().push((at, counted(entry)));
         }
@@ -210,6 +213,12 @@ fn taken(logs: &Logs, entry: &Entry, earlier: Option<Place>, start: u64) -> u64 
 /// subject that was given away to another region.
 fn takes_many(entry: &Entry) -> bool {
     entry.kind == Kind::Erase || (entry.kind == Kind::MoveOut && entry.earlier.is_none())
+}
+
+/// Whether an entry gives a whole slot to another shard: those before it say how many records of which
+/// tenants go with it.
+fn is_of_slot(entry: &Entry) -> bool {
+    entry.kind == Kind::MoveOut && entry.collection.is_none() && entry.count().is_none()
 }
 
 /// The records that such an entry counts.

@@ -277,6 +277,20 @@ fn a_delete_that_takes_nothing_away_is_a_finding() {
 }
 
 #[test]
+fn a_slot_that_goes_takes_what_is_said_before_it() {
+    let placed = [write(Kind::Place, 1, None), write(Kind::Place, 2, None)];
+    let mut records = call(Kind::MoveOut, MINUTE);
+    records.details = vec![Detail::Count(2)];
+    let of_slot = Entry { tenant_tag: None, collection: None, ..call(Kind::MoveOut, MINUTE) };
+    let (done, said) = of_log(&[&placed[..], &[records, of_slot.clone()]].concat(), &[], 0);
+    assert_eq!((done.expected, said.len()), (0, 0), "{said:?}");
+    // One that counts records says whose they are.
+    let counted = Entry { details: vec![Detail::Count(2)], ..of_slot };
+    let (_, said) = of_log(&[&placed[..], &[counted]].concat(), &[], 0);
+    assert_eq!(said, [format!("{NEXT} entry 3 is MOVE_OUT and does not say of which tenant")]);
+}
+
+#[test]
 fn copies_are_counted_apart_from_records() {
     let home = "test/kz-ala/a/1";
     let came = |index, replaces| copy_in(MINUTE, (home, index), replaces);
