@@ -69,7 +69,7 @@ async fn free(node: &Node, others: &[PeerShard], tls: Option<&Tls>, of: SlotSet)
                     tracing::error!(
                         %region, %shard, slots = %both, unsaid,
                         "another shard of the region has slots that this store has: this one does \
-                         not serve them. Correct the annex"
+                         not serve them. Move them here (`shard move-slots`), or correct the annex"
                     );
                 }
                 free = free.without(&held);
