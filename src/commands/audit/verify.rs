@@ -202,7 +202,7 @@ fn comparable(one: &[Log<'_>], two: &[Log<'_>]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A folder whose name is that of another log: whoever queries it by its name is told of the wrong one.
+/// A folder whose name is that of another log: one who queries it by its name is told of the wrong one.
 fn misnamed(log: &Folder, origin: &str) -> Option<String> {
     let name = log.path().file_name()?.to_str()?;
     let own = Folder::of_log(Path::new(""), origin)?;

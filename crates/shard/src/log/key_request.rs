@@ -1,4 +1,4 @@
-//! What an operator asks of a running shard about the region's keys: a file beside that of checkpoints,
+//! What an operator asks of a running shard about the region's keys: a file in the folder of checkpoints,
 //! and the answer beside it, as for the end of a period. Neither holds a key, or names a person.
 
 use std::fs;

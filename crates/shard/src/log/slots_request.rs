@@ -1,4 +1,4 @@
-//! What an operator asks of a running shard about moves of its slots: a file beside that of checkpoints,
+//! What an operator asks of a running shard about moves of its slots: a file in the folder of checkpoints,
 //! and the answer beside it, as for the region's keys.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! Copies of what changes at the home: deletions that are answered before a mirror is reached, rulings that
-//! are made again, people whom a record names, and attachments.
+//! are made again, people that a record names, and attachments.
 
 use atlas::Annex;
 use link::ops::health::Health;

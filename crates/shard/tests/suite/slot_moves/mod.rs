@@ -361,7 +361,7 @@ async fn a_slot_moves_with_all_that_is_in_it_and_back() {
         let call = rig.call(at, get(subject, "k0")).await.unwrap();
         assert_eq!(reason(call), "SLOT_NOT_OWNED");
     }
-    // What was done is known: whoever retries gets the same answer, and nothing is done twice.
+    // What was done is known: a caller that retries gets the same answer, and nothing is done twice.
     for (of, was) in [(&first, &once), (&second, &twice)] {
         let again = written(rig.call(1, Op::Put(of.clone())).await.unwrap());
         assert!(again.replayed && again.version == was.version, "{}", again.version);
