@@ -393,7 +393,7 @@ async fn a_slot_moves_with_all_that_is_in_it_and_back() {
     for (at, prefix) in [(0, 0x3c), (0, 0x3e), (1, 0x3c), (1, 0x3e), (1, 0x31), (1, 0x32)] {
         assert_eq!(rows(at, &[prefix]), 0, "{prefix:02x}");
     }
-    // Both people of the slot, one of whom is a tombstone, and the other one's records.
+    // The slot has two people. One was erased: a tombstone. The other one has records.
     assert!(rows(0, &[&[0x10][..], &slot].concat()) > 14);
 }
 
